@@ -1,0 +1,36 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+SHELL := /bin/bash
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+PACKAGES := stream engines export train
+
+.PHONY: demo test lint format clean
+
+demo: $(READY)
+	$(BIN)/maskcast run configs/demo.yaml --open
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# uv makes the environment; where it is missing, it is put into a folder of its own first.
+$(READY): requirements.lock pyproject.toml
+	@command -v uv >/dev/null || test -x .uv/bin/uv || { python3 -m venv .uv && .uv/bin/pip install -q uv; }
+	@export PATH="$$PATH:$(CURDIR)/.uv/bin"; set -e; \
+	test -x $(BIN)/python || uv venv -q --python ">=3.11,<3.14" $(VENV); \
+	uv pip sync -q --python $(BIN)/python requirements.lock; \
+	uv pip install -q --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .uv build dist .mypy_cache .ruff_cache .pytest_cache
