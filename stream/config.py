@@ -1,0 +1,248 @@
+"""The whole configuration as one checked model, and its loading from YAML.
+
+Stages never see this object: `stream.pipeline` hands each the section that is its own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from stream.errors import ConfigError, UsageError
+
+
+def _words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a text must contain at least one visible character")
+    return " ".join(text.split())
+
+
+Text = Annotated[str, AfterValidator(_words)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(gt=0.0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values are checked on assignment."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class Reconnect(Section):
+    """How a live source is opened again after it broke: exponential backoff with jitter."""
+
+    first_delay_s: Seconds = 0.5
+    max_delay_s: Seconds = 15.0
+    factor: Annotated[float, Field(ge=1.0)] = 2.0
+    jitter: Fraction = 0.3
+    give_up_after_s: Annotated[float, Field(ge=0.0)] = 0.0
+    """0: never give up."""
+
+
+class Normalize(Section):
+    """16 bit to 8 bit: lock, span floor, re-lock (`stream/sources/normalize.py`)."""
+
+    low_percentile: Annotated[float, Field(ge=0.0, le=100.0)] = 1.0
+    high_percentile: Annotated[float, Field(ge=0.0, le=100.0)] = 99.8
+    lock_frames: Annotated[int, Field(ge=1)] = 10
+    span_floor_sigma: Annotated[float, Field(ge=0.0)] = 20.0
+    relock_fraction: Fraction = 0.01
+    relock_frames: Annotated[int, Field(ge=1)] = 10
+
+
+class SourceConfig(Section):
+    """Where frames come from."""
+
+    uri: str = "demo://cells"
+    policy: Literal["auto", "latest", "every"] = "auto"
+    """`latest` drops what the tracker cannot take, `every` waits; `auto`: latest when live."""
+    open_timeout_s: Seconds = 5.0
+    read_timeout_s: Seconds = 5.0
+    stale_after_s: Seconds = 1.0
+    """Frames of a live source older than this on arrival are thrown away and counted."""
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    reconnect: Reconnect = Reconnect()
+    normalize: Normalize = Normalize()
+
+
+class TrackerConfig(Section):
+    """The SAM2 side."""
+
+    model: str = "micro"
+    weights: str | None = None
+    """A local path, a hub id, `random:SEED`, or null for the model's own default."""
+    image_size: Annotated[int, Field(ge=64, multiple_of=32)] | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str = "cpu"
+    threads: Annotated[int, Field(ge=1)] = 2
+    max_objects: Annotated[int, Field(ge=1, le=1000)] = 32
+
+
+class DetectorConfig(Section):
+    """The CLIP side."""
+
+    clip: str = "micro"
+    weights: str | None = None
+    device: str = "cpu"
+    threads: Annotated[int, Field(ge=1)] = 1
+    every_n_frames: Annotated[int, Field(ge=1)] = 8
+    image_size: Annotated[int, Field(ge=64, multiple_of=16)] | None = None
+    peak_threshold: Fraction = 0.35
+    max_prompts: Annotated[int, Field(ge=1)] = 96
+    sweep_grid: Annotated[int, Field(ge=0, le=64)] | None = None
+    """Side of the prompt grid laid over warm regions; 0 prompts heatmap peaks with their regions'
+    boxes; null: 16 for `micro`, 0 else."""
+    min_quality: Fraction = 0.6
+    """Lowest predicted IoU x stability x object probability of a mask."""
+    nms_iou: Fraction = 0.5
+    contained: Fraction = 0.8
+    min_score: Fraction = 0.4
+    min_area_px: Annotated[int, Field(ge=0)] = 30
+
+
+class LifecycleConfig(Section):
+    """When tracks are born, shown and ended; counted in detection events."""
+
+    match_iou: Fraction = 0.5
+    new_iou: Fraction = 0.1
+    birth_score: Fraction = 0.7
+    confirm_score: Fraction = 0.9
+    confirm_supports: Annotated[int, Field(ge=1)] = 2
+    confirm_window: Annotated[int, Field(ge=1)] = 3
+    remove_after_unsupported: Annotated[int, Field(ge=1)] = 8
+    remove_after_empty_s: Seconds = 2.0
+    duplicate_iou: Fraction = 0.7
+    recondition_score: Fraction = 0.8
+    history_frames: Annotated[int, Field(ge=1, le=512)] = 64
+
+
+class TransportConfig(Section):
+    """How stages are joined."""
+
+    kind: Literal["ipc", "inproc", "tcp"] = "ipc"
+    ring_slots: Annotated[int, Field(ge=4, le=256)] = 8
+    start_timeout_s: Seconds = 120.0
+
+
+class PublishConfig(Section):
+    """The ZeroMQ PUB socket."""
+
+    endpoint: str | None = "tcp://127.0.0.1:5560"
+    high_water_mark: Annotated[int, Field(ge=1)] = 100
+
+
+class WebConfig(Section):
+    """The live page."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """0 takes a free port and prints it."""
+    max_fps: Annotated[float, Field(gt=0.0)] = 15.0
+    jpeg_quality: Annotated[int, Field(ge=1, le=95)] = 80
+
+
+class RecordConfig(Section):
+    """The recorder: `masks.jsonl` and `overlay.mp4` in a directory."""
+
+    dir: Path | None = None
+    video: bool = True
+
+
+class Config(Section):
+    """A complete run."""
+
+    stream: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "main"
+    source: SourceConfig = SourceConfig()
+    texts: Annotated[list[Text], Field(min_length=1)] = ["cell"]
+    negatives: list[Text] = []
+    tracker: TrackerConfig = TrackerConfig()
+    detector: DetectorConfig = DetectorConfig()
+    lifecycle: LifecycleConfig = LifecycleConfig()
+    transport: TransportConfig = TransportConfig()
+    publish: PublishConfig = PublishConfig()
+    web: WebConfig = WebConfig()
+    record: RecordConfig = RecordConfig()
+    frames: Annotated[int, Field(ge=1)] | None = None
+    """End after this many frames were read."""
+    seconds: Seconds | None = None
+    """End after this much time since the first frame."""
+
+
+def load(path: Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Load a configuration file and put command-line values over it.
+
+    Args:
+        path: YAML file; None starts from the defaults.
+        overrides: Values by dotted key, for example `{"source.uri": "film.mp4"}`.
+
+    Raises:
+        UsageError: The file is missing or is not YAML.
+        ConfigError: A key or a value is not accepted.
+    """
+    data = _read(path) if path is not None else {}
+    for key, value in (overrides or {}).items():
+        _put(data, key, value)
+    return check(data)
+
+
+def check(data: dict[str, Any]) -> Config:
+    """Check plain data against the model.
+
+    Raises:
+        ConfigError: Names the first key that is wrong, and what it accepts.
+    """
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "config"
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(key, _unknown(key)) from error
+        raise ConfigError(key, f"{first['input']!r} is not accepted: {_reason(first)}") from error
+
+
+def _reason(detail: Any) -> str:
+    message = str(detail["msg"])
+    return message.removeprefix("Value error, ").replace("Input should be", "it should be")
+
+
+def _unknown(key: str) -> str:
+    *parents, name = key.split(".")
+    section: type[BaseModel] = Config
+    for part in parents:
+        annotation = section.model_fields[part].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        section = annotation
+    names = list(section.model_fields)
+    close = difflib.get_close_matches(name, names, n=1)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    return f"no such key; {guess}accepted are {', '.join(names)}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the configuration: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a YAML file: {error}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise UsageError(f"{path}: holds a {type(data).__name__}; a map of keys is needed")
+    return data
+
+
+def _put(data: dict[str, Any], key: str, value: Any) -> None:
+    *parents, name = key.split(".")
+    for part in parents:
+        inner = data.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(part, f"{inner!r} is not accepted: it should be a map of keys")
+        data = inner
+    data[name] = value

@@ -1,0 +1,148 @@
+"""What the parts of the pipeline promise each other. Types only: no sockets, no models.
+
+The stages' shells (`stream.stages`) know transport and nothing of models; the cores behind these
+protocols know models and nothing of transport.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.frame import Detection, Frame, Masks
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """Something about the stream that is not a frame, at its place in the order of frames."""
+
+    kind: Literal["size", "gap", "relock"]
+    """`size`: frames have another size from here; `gap`: time was lost (reconnect, stall);
+    `relock`: 16-bit levels were set anew."""
+    detail: str
+    """One line for people; holds no credentials."""
+    size: tuple[int, int] | None = None
+    """(H, W) from here on, for `size`."""
+    gap_s: float = 0.0
+    """Seconds without frames, for `gap`."""
+
+
+class Source(Protocol):
+    """Gives frames in order. Opened, read and closed by one thread."""
+
+    name: str
+    """What to print: the URI without credentials."""
+    live: bool
+    """True where frames come whether they are read or not."""
+    fps: float | None
+    """Nominal frame rate where it is known, after `open`."""
+    frames_total: int | None
+    """Number of frames where it is known, after `open`."""
+    counters: dict[str, int]
+    """What the source itself threw away or did, by cause: `stale`, `before_keyframe`, `corrupt`,
+    `reconnects`, `lost` (reported lost by the source), ..."""
+
+    def open(self) -> None:
+        """Open; every failure that a user can mend is a UsageError or a SourceError."""
+
+    def read(self, stop: threading.Event) -> Frame | StreamEvent | None:
+        """Return the next frame or event, or None at the end of the stream.
+
+        `Frame.index` counts the frames returned by this source from 0. Blocks at most for the
+        source's own timeouts and returns None soon after `stop` is set.
+        """
+
+    def close(self) -> None:
+        """Free everything; may be called twice, and without `open`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionJob:
+    """A frame for the detector."""
+
+    frame_index: int
+    revision: int
+    """Number of the question: results asked under an older one are thrown away."""
+    image: npt.NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    features: dict[str, npt.NDArray[Any]]
+    """SAM2 features of the frame, by level name; float16 or float32 arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionResult:
+    """What the detector saw in the frame of a job."""
+
+    frame_index: int
+    revision: int
+    detections: tuple[Detection, ...]
+    detect_ns: int
+    """Time from the job's arrival at the detector to its answer."""
+
+
+class DetectorClient(Protocol):
+    """The tracker's side of the loop to the detector. Credit of one."""
+
+    def submit(self, job: DetectionJob) -> bool:
+        """Hand over a job; False when the detector has not answered the last one."""
+
+    def poll(self, timeout_s: float) -> DetectionResult | None:
+        """Return the answer if it is there within the time; 0 does not wait."""
+
+
+class TrackerCore(Protocol):
+    """Frames in, masks out."""
+
+    def prepare(self) -> None:
+        """Load the models and run once, so that the first frame is not slow."""
+
+    def step(self, frame: Frame, detector: DetectorClient) -> Masks:
+        """Process the next frame; never waits for the detector unless `wait` was configured."""
+
+    def event(self, event: StreamEvent) -> None:
+        """React to a change of size or a gap."""
+
+    def report(self) -> dict[str, Any]:
+        """Return `{"detection": {...}, "objects": {"now": n, "ever": n}}` for the run's report."""
+
+
+class DetectorCore(Protocol):
+    """Jobs in, detections out."""
+
+    def prepare(self) -> None:
+        """Load the models and the texts, and run once."""
+
+    def detect(self, job: DetectionJob) -> DetectionResult:
+        """Find the objects that the texts describe."""
+
+
+class Sink(Protocol):
+    """Takes every result. All sinks of a run live in the publisher's process."""
+
+    name: str
+
+    def open(self) -> None:
+        """Bind, create files; a failure is a SinkError or a UsageError."""
+
+    def write(self, frame: Frame, masks: Masks) -> None:
+        """Take one frame with its result; the frame's arrays are valid during the call only."""
+
+    def close(self) -> None:
+        """Finish files and free sockets; may be called twice, and without `open`."""
+
+
+@dataclass(slots=True)
+class RunInfo:
+    """What the publisher's sinks may show of the whole run; filled while it goes."""
+
+    stream: str
+    source: str
+    texts: list[str]
+    model: str = ""
+    fps: float | None = None
+    live: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
