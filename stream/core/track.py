@@ -1,0 +1,222 @@
+"""Frames to masks with ids: the tracker, the detections that come late, and the life of tracks."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from engines.errors import ModelError
+from engines.features import Features
+from engines.images import mask_in_frame
+from engines.registry import load_tracker
+from engines.tracker import ObjectMask, Prompt, Tracker
+from stream.config import DetectorConfig, LifecycleConfig, TrackerConfig
+from stream.contracts import DetectionJob, DetectionResult, DetectorClient, StreamEvent
+from stream.errors import UsageError
+from stream.frame import Detection, Frame, Masks, TrackedObject
+from stream.lifecycle import Tracks
+from stream.schedule import must_wait, should_detect
+
+WAIT_FOR_DETECTION_S = 60.0
+
+
+class TrackCore:
+    """The tracker stage's work on one frame.
+
+    Attributes:
+        live: Whether frames come whether they are read or not; set before the first frame.
+    """
+
+    def __init__(
+        self, config: TrackerConfig, detector: DetectorConfig, rules: LifecycleConfig
+    ) -> None:
+        self.live = True
+        self._config = config
+        self._every = detector.every_n_frames
+        self._rules = rules
+        self._revision = 0
+        self._events = 0
+        self._late: deque[int] = deque(maxlen=100_000)
+        self._tracks = Tracks(rules, config.max_objects)
+        self._step = 0
+        self._last_asked: int | None = None
+        self._pending: tuple[int, Features] | None = None
+
+    def prepare(self) -> None:
+        """Load the model and run it once.
+
+        Raises:
+            UsageError: The model or its weights cannot be used.
+        """
+        import torch
+
+        torch.set_num_threads(self._config.threads)
+        config = self._config
+        try:
+            self._tracker: Tracker = load_tracker(
+                config.model,
+                weights=config.weights,
+                image_size=config.image_size,
+                precision=config.precision,
+                device=config.device,
+            )
+        except ModelError as error:
+            raise UsageError(str(error)) from error
+        image = np.zeros((64, 64, 3), dtype=np.uint8)
+        features = self._tracker.encode(image)
+        self._tracker.add_object(0, 0, features, box=(8.0, 8.0, 40.0, 40.0))
+        for step in range(3):
+            self._tracker.step(step, features)
+        self._tracker.reset()
+
+    def step(self, frame: Frame, detector: DetectorClient) -> Masks:
+        """Process the next frame.
+
+        Args:
+            frame: Any later frame of the stream; dropped ones are simply not there.
+            detector: The loop to the detector.
+
+        Returns:
+            The frame's masks; tentative tracks are not shown.
+        """
+        stamps = dict(frame.stamps)
+        rgb = frame.rgb
+        features = self._tracker.encode(rgb)
+        stamps["encoded"] = time.monotonic_ns()
+        self._ask(frame, features, detector)
+        self._hear(detector)
+        tracked = self._tracker.step(self._step, features)
+        objects = self._book(frame, tracked)
+        stamps["tracked"] = time.monotonic_ns()
+        self._step += 1
+        return Masks(
+            frame_index=frame.index,
+            size=frame.size,
+            pts_s=frame.pts_s,
+            captured_ns=frame.captured_ns,
+            objects=objects,
+            stamps=stamps,
+        )
+
+    def event(self, event: StreamEvent) -> None:
+        """Start anew after a change of size; after a gap, keep tracks and forget their places."""
+        if event.kind == "size":
+            self._revision += 1  # an answer that is under way is about frames of another size
+            self._tracker.reset()
+            self._tracks.restart()
+            self._pending = None
+            self._last_asked = None
+        elif event.kind == "gap":
+            self._revision += 1
+            self._pending = None
+            self._tracks.clear_history()
+
+    def report(self) -> dict[str, Any]:
+        """Return detection counts and the number of objects."""
+        late = np.asarray(self._late or [0])
+        return {
+            "detection": {
+                "events": self._events,
+                "accepted": self._tracks.accepted,
+                "late_frames": {
+                    "p50": float(np.percentile(late, 50)),
+                    "max": int(late.max()),
+                },
+            },
+            "objects": {
+                "now": sum(t.confirmed for t in self._tracks.tracks.values()),
+                "ever": self._tracks.ever,
+            },
+        }
+
+    # -- the loop to the detector ----------------------------------------------------------------
+
+    def _ask(self, frame: Frame, features: Features, detector: DetectorClient) -> None:
+        if self._pending is not None:
+            return
+        if not should_detect(self._step, self._last_asked, self._every):
+            return
+        job = DetectionJob(self._step, self._revision, frame.rgb, features.to_arrays())
+        if detector.submit(job):
+            self._pending = (self._step, features)
+            self._last_asked = self._step
+
+    def _hear(self, detector: DetectorClient) -> None:
+        if self._pending is None:
+            detector.poll(0.0)  # an answer that nobody waits for any more frees the detector
+            return
+        asked, features = self._pending
+        wait = must_wait(
+            live=self.live,
+            step=self._step,
+            pending_step=asked,
+            tracking=bool(self._tracks.tracks),
+            every_n_frames=self._every,
+        )
+        if not (self.live or wait):
+            return  # a file takes each answer in a fixed frame, so that runs are alike
+        result = detector.poll(WAIT_FOR_DETECTION_S if wait else 0.0)
+        if result is None:
+            return
+        self._pending = None
+        self._events += 1
+        self._late.append(self._step - asked)
+        if result.revision == self._revision:
+            self._apply(asked, features, result)
+
+    def _apply(self, asked: int, features: Features, result: DetectionResult) -> None:
+        if asked < self._step and not self._tracks.knows(asked):
+            return
+        side = features.quarter.shape[-1]
+        changes = self._tracks.detected(asked, [_shrink(d, side) for d in result.detections])
+        for track_id in changes.removed:
+            self._tracker.remove_object(track_id)
+        prompts = {
+            track_id: Prompt(mask=result.detections[row].mask)
+            for track_id, row in (changes.born | changes.reconditioned).items()
+        }
+        if prompts:
+            self._tracker.add_objects(asked, features, prompts)
+
+    # -- books -----------------------------------------------------------------------------------
+
+    def _book(
+        self, frame: Frame, tracked: dict[int, ObjectMask]
+    ) -> tuple[TrackedObject, ...]:
+        ended = self._tracks.stepped(
+            self._step,
+            frame.pts_s,
+            {i: m.mask for i, m in tracked.items()},
+            {i: m.object_score for i, m in tracked.items()},
+        )
+        for track_id in ended:
+            self._tracker.remove_object(track_id)
+        objects = []
+        for track_id, result in tracked.items():
+            track = self._tracks.tracks.get(track_id)
+            if track is None or not track.confirmed:
+                continue
+            mask, box = mask_in_frame(result.logits, frame.size)
+            objects.append(
+                TrackedObject(
+                    id=track_id,
+                    label=track.label,
+                    score=min(max(track.score, 0.0), 1.0),
+                    state=track.state(frame.pts_s, self._rules),
+                    mask=mask,
+                    box=box,
+                    area=int(mask.sum()),
+                )
+            )
+        return tuple(objects)
+
+
+def _shrink(detection: Detection, side: int) -> Detection:
+    """Return a detection whose mask has the resolution of the tracker's logits."""
+    factor = max(detection.mask.shape[0] // side, 1)
+    middle = factor // 2
+    return replace(detection, mask=detection.mask[middle::factor, middle::factor])
