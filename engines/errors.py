@@ -1,0 +1,11 @@
+"""Errors of the models' side. They say the value, what is accepted and what to do."""
+
+from __future__ import annotations
+
+
+class ModelError(ValueError):
+    """A model, its name or its weights cannot be used as asked."""
+
+    def __str__(self) -> str:
+        """Return the message on one line."""
+        return " ".join(super().__str__().split())

@@ -1,0 +1,64 @@
+"""The image features of one frame: encoded once, used by every object and by the detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+
+@dataclass(slots=True)
+class Features:
+    """What the SAM2 image encoder gives for one frame.
+
+    `S` is the image size over 16: 16 at 256 px, 64 at 1024 px.
+    """
+
+    top: torch.Tensor
+    """(1, C, S, S): the level that memory attention works on."""
+    half: torch.Tensor
+    """(1, C/4, 2S, 2S): stride 8, already projected for the mask decoder."""
+    quarter: torch.Tensor
+    """(1, C/8, 4S, 4S): stride 4, already projected for the mask decoder."""
+    frame_size: tuple[int, int]
+    """(H, W) in pixels of the frame they were made from."""
+
+    @property
+    def high_res(self) -> list[torch.Tensor]:
+        """The two fine levels in the order that the mask decoder takes them."""
+        return [self.quarter, self.half]
+
+    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return float16 arrays for another process; `from_arrays` is the way back."""
+        return {
+            name: getattr(self, name).to(torch.float16).cpu().numpy()
+            for name in ("top", "half", "quarter")
+        }
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: dict[str, npt.NDArray[Any]],
+        frame_size: tuple[int, int],
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> Features:
+        """Rebuild features that `to_arrays` gave.
+
+        Args:
+            arrays: `top`, `half` and `quarter`.
+            frame_size: (H, W) of the frame in pixels.
+            device: Where the tensors shall lie.
+            dtype: Their dtype.
+        """
+        level = {
+            name: torch.from_numpy(np.array(arrays[name])).to(device=device, dtype=dtype)
+            for name in ("top", "half", "quarter")
+        }
+        return cls(frame_size=frame_size, **level)
+
+    def __repr__(self) -> str:
+        return f"Features(top={tuple(self.top.shape)}, {self.top.dtype}, frame={self.frame_size})"

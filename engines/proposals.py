@@ -1,0 +1,115 @@
+"""From a heatmap to prompts, and from many masks to few. Pure functions on tensors."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def peaks(heat: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Return the local maxima of a heatmap, highest first.
+
+    Args:
+        heat: (h, w) probabilities.
+        threshold: Lowest value of a peak.
+
+    Returns:
+        (P, 2) integer positions, row and column. A plateau gives one of its places.
+    """
+    # A tie is broken by position, so that a flat top gives one peak and not all of its cells.
+    order = torch.arange(heat.numel(), device=heat.device).view_as(heat) * 1e-7
+    unique = heat.double() - order.double()
+    top = F.max_pool2d(unique[None, None], kernel_size=3, stride=1, padding=1)[0, 0]
+    found = ((unique == top) & (heat >= threshold)).nonzero()
+    values = heat[found[:, 0], found[:, 1]]
+    return found[values.argsort(descending=True, stable=True)]
+
+
+def grid_points(heat: torch.Tensor, side: int, threshold: float) -> torch.Tensor:
+    """Return the points of a regular grid that lie where the heatmap is high, highest first.
+
+    Args:
+        heat: (h, w) probabilities.
+        side: Points along each edge.
+        threshold: Lowest value under a point.
+
+    Returns:
+        (P, 2) float, x and y as fractions of the width and the height.
+    """
+    steps = (torch.arange(side, device=heat.device) + 0.5) / side
+    ys, xs = torch.meshgrid(steps, steps, indexing="ij")
+    points = torch.stack([xs.flatten(), ys.flatten()], dim=1)
+    values = sample(heat, points)
+    keep = values >= threshold
+    points, values = points[keep], values[keep]
+    return points[values.argsort(descending=True, stable=True)]
+
+
+def sample(heat: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """Return a heatmap's bilinear values at (P, 2) fractional x, y."""
+    grid = (points * 2 - 1).view(1, 1, -1, 2).to(heat.dtype)
+    out = F.grid_sample(heat[None, None], grid, padding_mode="border", align_corners=False)
+    return out.view(-1)
+
+
+def stability(logits: torch.Tensor, delta: float = 1.0) -> torch.Tensor:
+    """Return how little each mask changes when its threshold moves by +-delta.
+
+    The stability score of SAM (Kirillov et al. 2023, arXiv 2304.02643).
+
+    Args:
+        logits: (..., h, w).
+
+    Returns:
+        (...) in [0, 1]; 0 for an empty mask.
+    """
+    strict = (logits > delta).flatten(-2).sum(-1).float()
+    loose = (logits > -delta).flatten(-2).sum(-1).float()
+    return strict / loose.clamp(min=1.0)
+
+
+def overlaps(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return pairwise IoU and intersection over the smaller mask.
+
+    Args:
+        a: (N, ...) bool.
+        b: (M, ...) bool.
+
+    Returns:
+        Two (N, M) float tensors; empty masks overlap nothing.
+    """
+    flat_a, flat_b = a.flatten(1).float(), b.flatten(1).float()
+    shared = flat_a @ flat_b.T
+    area_a, area_b = flat_a.sum(1)[:, None], flat_b.sum(1)[None, :]
+    union = area_a + area_b - shared
+    smaller = torch.minimum(area_a.expand_as(shared), area_b.expand_as(shared))
+    return shared / union.clamp(min=1.0), shared / smaller.clamp(min=1.0)
+
+
+def suppress(
+    masks: torch.Tensor, scores: torch.Tensor, max_iou: float, max_contained: float
+) -> list[int]:
+    """Keep the best of masks that say the same, best first.
+
+    A mask goes when a better one overlaps it by more than `max_iou`, or when either lies in the
+    other by more than `max_contained`: the better of a part and its whole stays.
+
+    Args:
+        masks: (N, h, w) bool.
+        scores: (N,).
+        max_iou: In [0, 1].
+        max_contained: In [0, 1].
+
+    Returns:
+        Rows that stay.
+    """
+    iou, contained = overlaps(masks, masks)
+    kept: list[int] = []
+    for row in scores.argsort(descending=True, stable=True).tolist():
+        others = torch.tensor(kept, dtype=torch.long, device=masks.device)
+        if kept and (
+            (iou[row, others] > max_iou).any() or (contained[row, others] > max_contained).any()
+        ):
+            continue
+        kept.append(row)
+    return kept

@@ -1,0 +1,243 @@
+"""Model names to loaded models: what there is, where its weights come from, and how to get them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.build import RENDERED_PROMPTS, SAM2_NAMES, build_clip, build_sam2
+from engines.checkpoint import (
+    RANDOM,
+    build_random,
+    cached_on_disk,
+    from_hub,
+    load_weights,
+    random_seed,
+    sha256,
+)
+from engines.errors import ModelError
+from engines.memory import Limits
+from engines.tracker import Tracker
+
+WEIGHTS_DIR = Path(__file__).parent / "weights"
+MICRO_FILES = {"sam2": "micro_sam2.safetensors", "clip": "micro_clip.safetensors"}
+# The micro model is trained on short clips: older places in its temporal code mean nothing.
+MICRO_LIMITS = Limits(conditioning=2, recent_frames=3, recent_pointers=4)
+DEFAULT_CLIP = "ViT-B-32/laion2b_s34b_b79k"
+
+_HUB_FILES = {
+    "sam2.1-tiny": ("facebook/sam2.1-hiera-tiny", "sam2.1_hiera_tiny.pt"),
+    "sam2.1-small": ("facebook/sam2.1-hiera-small", "sam2.1_hiera_small.pt"),
+    "sam2.1-base-plus": ("facebook/sam2.1-hiera-base-plus", "sam2.1_hiera_base_plus.pt"),
+    "sam2.1-large": ("facebook/sam2.1-hiera-large", "sam2.1_hiera_large.pt"),
+}
+_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model with its weights."""
+
+    name: str
+    model: Any
+    origin: str
+    """Where the weights came from: a path or `random:SEED`."""
+
+    @property
+    def random(self) -> bool:
+        """Whether the weights are random, so that results mean nothing."""
+        return self.origin.startswith(RANDOM)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """One line of `maskcast models`."""
+
+    name: str
+    kind: str
+    present: bool
+    path: str
+    sha256: str
+    check: str
+    """`ok`, `differs` or `not checked`; empty where nothing is present."""
+    get: str
+    """The command that gets the weights, where they are not present."""
+
+
+def load_tracker(
+    name: str = "micro",
+    *,
+    weights: str | None = None,
+    image_size: int | None = None,
+    backend: str = "torch",
+    precision: str = "fp32",
+    device: str = "cpu",
+) -> Tracker:
+    """Load a SAM2 model and wrap it in a tracker.
+
+    Args:
+        name: `micro`, `sam2.1-tiny`, `sam2.1-small`, `sam2.1-base-plus` or `sam2.1-large`.
+        weights: A local path, a hub id, `random:SEED`, or None for the model's own default.
+        image_size: Side of the square input in pixels; None for the model's own.
+        backend: `torch`.
+        precision: `fp32`, `bf16` or `fp16`.
+        device: A torch device.
+
+    Raises:
+        ModelError: The name, the weights, the backend or the size cannot be used.
+    """
+    if backend != "torch":
+        raise ModelError(f"backend {backend!r} is not built in; accepted is torch")
+    loaded = load_sam2(name, weights, image_size)
+    return Tracker(
+        loaded.model,
+        precision=precision,
+        device=device,
+        rendered_prompts=name in RENDERED_PROMPTS,
+        limits=MICRO_LIMITS if name == "micro" else None,
+    )
+
+
+def load_sam2(name: str, weights: str | None = None, image_size: int | None = None) -> Loaded:
+    """Load a SAM2 model; see `load_tracker`."""
+    if name not in SAM2_NAMES:
+        raise ModelError(
+            f"model {name!r} is unknown; accepted are {', '.join(SAM2_NAMES)} "
+            "(`maskcast models` says which are present)"
+        )
+
+    def build() -> Any:
+        try:
+            return build_sam2(name, image_size)
+        except ValueError as error:
+            raise ModelError(str(error)) from error
+
+    hub_id, hub_file = _HUB_FILES.get(name, ("", ""))
+    return _load(name, weights, build, hub_id, (hub_file,), MICRO_FILES["sam2"], "--weights")
+
+
+def load_clip(name: str, weights: str | None = None) -> Loaded:
+    """Load an open_clip model.
+
+    Args:
+        name: `micro`, or `ARCHITECTURE` or `ARCHITECTURE/TAG` of open_clip.
+        weights: A local file, a folder with `open_clip_model.safetensors` (preferred) or
+            `open_clip_pytorch_model.bin`, a hub id, `random:SEED`, or None for the default.
+
+    Raises:
+        ModelError: The name or the weights cannot be used.
+    """
+    architecture, _, tag = name.partition("/")
+
+    def build() -> Any:
+        try:
+            return build_clip(architecture)
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(str(error)) from error
+
+    hub_id = ""
+    if architecture != "micro":
+        hub_id = _clip_hub_id(architecture, tag)
+    return _load(name, weights, build, hub_id, _CLIP_FILES, MICRO_FILES["clip"], "--clip-weights")
+
+
+def _load(
+    name: str,
+    weights: str | None,
+    build: Callable[[], Any],
+    hub_id: str,
+    files: tuple[str, ...],
+    micro_file: str,
+    option: str,
+) -> Loaded:
+    if weights is not None and weights.startswith(RANDOM):
+        return Loaded(name, build_random(build, random_seed(weights)), weights)
+    if weights is None and name == "micro":
+        path = WEIGHTS_DIR / micro_file
+    elif weights is None:
+        path = _default_weights(name, hub_id, files, option)
+    else:
+        path = _given_weights(weights, files)
+    model = build()
+    load_weights(model, path, name)
+    return Loaded(name, model, str(path))
+
+
+def _default_weights(name: str, hub_id: str, files: tuple[str, ...], option: str) -> Path:
+    if not hub_id:
+        raise ModelError(
+            f"{name}: no default weights are known for it; give {option} with a file, a folder, a "
+            "hub id or random:SEED, or use the model micro, which needs none"
+        )
+    found = cached_on_disk(hub_id, files)
+    if found is None:
+        raise ModelError(
+            f"{name}: its weights ({files[0]} of {hub_id}) are not on this machine; get them with "
+            f"`huggingface-cli download {hub_id} {files[0]}`, or give {option} PATH, or use the "
+            "model micro, which needs none"
+        )
+    return found
+
+
+def _given_weights(weights: str, files: tuple[str, ...]) -> Path:
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        for filename in files:
+            if (path / filename).is_file():
+                return path / filename
+        raise ModelError(f"{path}: holds no weights; looked for {' and '.join(files)}")
+    looks_like_hub = weights.count("/") == 1 and not path.suffix and not weights.startswith(".")
+    if not path.exists() and looks_like_hub:
+        return from_hub(weights, files)
+    return path
+
+
+def _clip_hub_id(architecture: str, tag: str) -> str:
+    import open_clip
+
+    tag = tag or dict((n, t) for n, t in [DEFAULT_CLIP.split("/")]).get(architecture, "")
+    if not tag:
+        return ""
+    config = open_clip.get_pretrained_cfg(architecture, tag)
+    if not config:
+        tags = open_clip.list_pretrained_tags_by_model(architecture)
+        raise ModelError(
+            f"CLIP weights {tag!r} are unknown for {architecture}; accepted are "
+            f"{', '.join(tags) or 'none by name: give --clip-weights'}"
+        )
+    return str(config.get("hf_hub", "")).rstrip("/")
+
+
+def status() -> list[ModelStatus]:
+    """Return what models there are, which are present and whether their files are intact."""
+    rows = [_packaged("micro", "sam2"), _packaged("micro", "clip")]
+    for name, (hub_id, filename) in _HUB_FILES.items():
+        rows.append(_on_hub(name, "sam2", hub_id, (filename,)))
+    hub_id = _clip_hub_id(*DEFAULT_CLIP.split("/"))
+    rows.append(_on_hub(DEFAULT_CLIP, "clip", hub_id, _CLIP_FILES))
+    return rows
+
+
+def _packaged(name: str, kind: str) -> ModelStatus:
+    path = WEIGHTS_DIR / MICRO_FILES[kind]
+    if not path.is_file():
+        return ModelStatus(name, kind, False, str(path), "", "", "reinstall maskcast")
+    digest = sha256(path)
+    listed = (WEIGHTS_DIR / "SHA256SUMS").read_text().split()
+    check = "ok" if digest in listed else "differs"
+    return ModelStatus(name, kind, True, str(path), digest, check, "")
+
+
+def _on_hub(name: str, kind: str, hub_id: str, files: tuple[str, ...]) -> ModelStatus:
+    path = cached_on_disk(hub_id, files)
+    if path is None:
+        get = f"huggingface-cli download {hub_id} {files[0]}"
+        return ModelStatus(name, kind, False, "", "", "", get)
+    digest = sha256(path)
+    # The hub's cache names large files by their SHA-256, which the hub itself states.
+    blob = os.path.basename(os.path.realpath(path))
+    check = "not checked" if len(blob) != 64 else ("ok" if blob == digest else "differs")
+    return ModelStatus(name, kind, True, str(path), digest, check, "")

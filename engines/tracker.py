@@ -1,0 +1,402 @@
+"""The streaming tracker: SAM2's own modules, a predictor of ours around them.
+
+The official predictor loads a whole clip and steps object by object. This one takes frames as they
+come, keeps a bounded memory per object (`engines.memory`), and steps together all objects that
+attend to equally many memories. Paper: SAM 2, Ravi et al. 2024, arXiv 2408.00714.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from sam2.modeling.sam2_utils import get_1d_sine_pe
+
+from engines.features import Features
+from engines.images import IMAGENET_MEAN, IMAGENET_STD, to_input
+from engines.memory import Limits, Memory, Output
+from engines.prompts import render_prompt
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMask:
+    """One object in one frame."""
+
+    logits: npt.NDArray[np.float32]
+    """(h, w) at a quarter of the image size, covering the whole frame."""
+    iou: float
+    """Predicted IoU of the mask, in [0, 1]."""
+    object_score: float
+    """Logit; above 0 the object is taken to be visible."""
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """(h, w) bool at the resolution of the logits."""
+        return self.logits > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What says where an object is, in frame pixels; a mask, or a box and points."""
+
+    mask: npt.NDArray[np.bool_] | None = None
+    """(h, w) at any resolution, covering the whole frame."""
+    box: tuple[float, float, float, float] | None = None
+    points: Sequence[tuple[float, float]] = ()
+    labels: Sequence[int] = ()
+    """1: on the object, 0: not on it; one for each point."""
+
+    def __post_init__(self) -> None:
+        if self.mask is not None and (self.box is not None or len(self.points)):
+            raise ValueError("a mask excludes box and points: the mask is the answer already")
+        if self.mask is None and self.box is None and not len(self.points):
+            raise ValueError("nothing is prompted: give a mask, a box or points")
+        if len(self.points) != len(self.labels):
+            raise ValueError(f"{len(self.points)} points but {len(self.labels)} labels")
+        if any(label not in (0, 1) for label in self.labels):
+            raise ValueError(f"labels are {list(self.labels)}; accepted are 1 (object) and 0 (not)")
+
+
+class Tracker:
+    """Tracks objects through frames that come one by one.
+
+    `frame_index` counts the frames given to the tracker, without gaps; a frame that was dropped
+    before the tracker has no index here.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        precision: str = "fp32",
+        device: str = "cpu",
+        rendered_prompts: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        """Wrap a model.
+
+        Args:
+            model: A `SAM2Base` in eval mode.
+            precision: `fp32`, `bf16` or `fp16`; below fp32 the modules run under autocast.
+            device: A torch device.
+            rendered_prompts: Whether the model wants prompts drawn as well (`engines.prompts`).
+            limits: How much an object remembers; None for what SAM2.1 attends to.
+
+        Raises:
+            ValueError: An unknown precision.
+        """
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision is {precision!r}; accepted are {', '.join(PRECISIONS)}")
+        self.device = torch.device(device)
+        self.model = model.to(self.device).eval()
+        self.rendered_prompts = rendered_prompts
+        self._dtype = PRECISIONS[precision]
+        self._limits = limits or Limits()
+        self._memories: dict[int, Memory] = {}
+        self._memory_pos: torch.Tensor | None = None
+        self._top_pos: torch.Tensor | None = None
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square model input in pixels."""
+        return int(self.model.image_size)
+
+    @property
+    def object_ids(self) -> list[int]:
+        """Ids of the objects that are tracked."""
+        return list(self._memories)
+
+    @torch.inference_mode()
+    def encode(self, image: npt.NDArray[np.uint8]) -> Features:
+        """Run the image encoder, once a frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+        """
+        side = self.image_size
+        planes = to_input(image, (side, side), IMAGENET_MEAN, IMAGENET_STD, self.device)
+        with self._autocast():
+            out = self.model.forward_image(planes)
+        quarter, half, top = (level.float() for level in out["backbone_fpn"])
+        # The position code of the top level depends on nothing but its size.
+        self._top_pos = out["vision_pos_enc"][-1].float()
+        return Features(top=top, half=half, quarter=quarter, frame_size=image.shape[:2])
+
+    @torch.inference_mode()
+    def add_object(
+        self,
+        obj_id: int,
+        frame_index: int,
+        features: Features,
+        *,
+        box: tuple[float, float, float, float] | None = None,
+        points: Sequence[tuple[float, float]] | None = None,
+        labels: Sequence[int] | None = None,
+        mask: npt.NDArray[np.bool_] | None = None,
+    ) -> ObjectMask:
+        """Prompt an object in this frame or in one gone by; a live object is conditioned anew.
+
+        Args:
+            obj_id: Id of the object; an unknown one is added.
+            frame_index: Index of the frame that the prompt is about.
+            features: That frame's features.
+            box: x0, y0, x1, y1 in frame pixels.
+            points: (x, y) in frame pixels.
+            labels: 1 or 0 for each point.
+            mask: (h, w) bool covering the whole frame.
+
+        Returns:
+            The mask in that frame, which is now the object's memory of it.
+        """
+        prompt = Prompt(mask, box, tuple(points or ()), tuple(labels or ()))
+        return self.add_objects(frame_index, features, {obj_id: prompt})[obj_id]
+
+    @torch.inference_mode()
+    def add_objects(
+        self, frame_index: int, features: Features, prompts: dict[int, Prompt]
+    ) -> dict[int, ObjectMask]:
+        """Prompt several objects in one frame; see `add_object`."""
+        results: dict[int, ObjectMask] = {}
+        masked = {i: p.mask for i, p in prompts.items() if p.mask is not None}
+        if masked:
+            results |= self._prompt_masks(frame_index, features, masked)
+        for obj_id, prompt in prompts.items():
+            if prompt.mask is None:
+                results |= self._prompt_points(frame_index, features, obj_id, prompt)
+        return results
+
+    @torch.inference_mode()
+    def step(self, frame_index: int, features: Features) -> dict[int, ObjectMask]:
+        """Find every object in the next frame and remember it.
+
+        Args:
+            frame_index: One more than at the last call.
+            features: The frame's features.
+
+        Returns:
+            The mask of each object by id; of an object prompted in this very frame, the prompt's.
+        """
+        results: dict[int, ObjectMask] = {}
+        alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for obj_id, memory in self._memories.items():
+            prompted = memory.prompted.get(frame_index)
+            memory.prompted.clear()
+            if prompted is not None:
+                results[obj_id] = _as_mask(prompted)
+            else:
+                spatial, pointers = memory.attended(frame_index, self._conditioning_row)
+                alike[len(spatial), len(pointers)].append(obj_id)
+        for ids in alike.values():
+            results |= self._track(frame_index, features, ids)
+        return {obj_id: results[obj_id] for obj_id in self._memories}
+
+    def remove_object(self, obj_id: int) -> None:
+        """Forget an object; an unknown id is not an error."""
+        self._memories.pop(obj_id, None)
+
+    def reset(self) -> None:
+        """Forget all objects."""
+        self._memories.clear()
+
+    # -- prompts ---------------------------------------------------------------------------------
+
+    def _prompt_masks(
+        self,
+        frame_index: int,
+        features: Features,
+        masks: dict[int, npt.NDArray[np.bool_]],
+    ) -> dict[int, ObjectMask]:
+        side = (self.image_size, self.image_size)
+        full = torch.cat([_resize_mask(mask, side, self.device) for mask in masks.values()])
+        count = len(full)
+        with self._autocast():
+            out = self.model._use_mask_as_output(
+                features.top.expand(count, -1, -1, -1), _expand(features.high_res, count), full
+            )
+        return self._remember_prompts(frame_index, features, list(masks), out)
+
+    def _prompt_points(
+        self, frame_index: int, features: Features, obj_id: int, prompt: Prompt
+    ) -> dict[int, ObjectMask]:
+        coords, labels = self._point_tokens(prompt, features.frame_size)
+        memory = self._memories.get(obj_id)
+        with self._autocast():
+            if memory is not None and memory.conditioning:
+                pix = self._attend(frame_index, features, [obj_id])
+            else:
+                pix = features.top + self.model.no_mem_embed.view(1, -1, 1, 1)
+            out = self.model._forward_sam_heads(
+                backbone_features=pix,
+                point_inputs={"point_coords": coords, "point_labels": labels},
+                mask_inputs=self._drawn(prompt, features.frame_size),
+                high_res_features=features.high_res,
+                multimask_output=self.model._use_multimask(True, {"point_labels": labels}),
+            )
+        return self._remember_prompts(frame_index, features, [obj_id], out)
+
+    def _point_tokens(
+        self, prompt: Prompt, frame_size: tuple[int, int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        points = list(prompt.points)
+        labels = list(prompt.labels)
+        if prompt.box is not None:
+            x0, y0, x1, y1 = prompt.box
+            points = [(x0, y0), (x1, y1), *points]
+            labels = [2, 3, *labels]
+        coords = self._scale(torch.tensor(points, dtype=torch.float32), frame_size)
+        kinds = torch.tensor(labels, dtype=torch.int32, device=self.device)
+        return coords[None], kinds[None]
+
+    def _drawn(self, prompt: Prompt, frame_size: tuple[int, int]) -> torch.Tensor | None:
+        if not self.rendered_prompts:
+            return None
+        box = points = labels = None
+        if prompt.box is not None:
+            corners = torch.tensor(prompt.box, dtype=torch.float32).view(2, 2)
+            box = self._scale(corners, frame_size).view(1, 4)
+        if len(prompt.points):
+            points = self._scale(torch.tensor(prompt.points, dtype=torch.float32), frame_size)[None]
+            labels = torch.tensor(prompt.labels, device=self.device)[None]
+        return render_prompt(self.image_size, points, labels, box)
+
+    def _scale(self, points: torch.Tensor, frame_size: tuple[int, int]) -> torch.Tensor:
+        height, width = frame_size
+        factor = torch.tensor([self.image_size / width, self.image_size / height])
+        return (points * factor).to(self.device)
+
+    def _remember_prompts(
+        self, frame_index: int, features: Features, ids: list[int], out: tuple[Any, ...]
+    ) -> dict[int, ObjectMask]:
+        _, _, ious, low, _, pointers, scores = out
+        # As the official predictor: what is remembered is the low-resolution mask, enlarged.
+        side = (self.image_size, self.image_size)
+        full = F.interpolate(low.float(), size=side, mode="bilinear", align_corners=False)
+        memories = self._encode_memory(features, full, scores, prompted=True)
+        results = {}
+        for row, obj_id in enumerate(ids):
+            memory = self._memories.setdefault(obj_id, Memory(self._limits))
+            memory.write_conditioning(frame_index, memories[row], pointers[row].float())
+            output = _output(low[row, 0], ious[row], scores[row])
+            memory.prompted[frame_index] = output
+            results[obj_id] = _as_mask(output)
+        return results
+
+    # -- frames without a prompt -----------------------------------------------------------------
+
+    def _track(
+        self, frame_index: int, features: Features, ids: list[int]
+    ) -> dict[int, ObjectMask]:
+        count = len(ids)
+        with self._autocast():
+            pix = self._attend(frame_index, features, ids)
+            _, _, ious, low, high, pointers, scores = self.model._forward_sam_heads(
+                backbone_features=pix,
+                high_res_features=_expand(features.high_res, count),
+                multimask_output=self.model._use_multimask(False, None),
+            )
+        memories = self._encode_memory(features, high.float(), scores, prompted=False)
+        results = {}
+        for row, obj_id in enumerate(ids):
+            self._memories[obj_id].write(frame_index, memories[row], pointers[row].float())
+            results[obj_id] = _as_mask(_output(low[row, 0], ious[row], scores[row]))
+        return results
+
+    def _attend(self, frame_index: int, features: Features, ids: list[int]) -> torch.Tensor:
+        """Condition the frame's features on the memories of objects with equally many of them."""
+        model = self.model
+        row = self._conditioning_row
+        attended = [self._memories[i].attended(frame_index, row) for i in ids]
+        memory = torch.stack([torch.cat([m for _, m in s]) for s, _ in attended]).float()
+        rows = torch.tensor([[row for row, _ in s] for s, _ in attended], device=self.device)
+        pos = self._position()[rows].flatten(1, 2)
+        per_pointer = model.hidden_dim // model.mem_dim
+        n_pointers = len(attended[0][1])
+        if n_pointers:
+            pointers = torch.stack([torch.stack([p for _, p in q]) for _, q in attended])
+            memory = torch.cat([memory, pointers.view(len(ids), -1, model.mem_dim)], dim=1)
+            away = torch.tensor(
+                [[float(d) for d, _ in q] for _, q in attended], device=self.device
+            )
+            width = model.hidden_dim if model.proj_tpos_enc_in_obj_ptrs else model.mem_dim
+            code = get_1d_sine_pe(away.flatten() / (model.max_obj_ptrs_in_encoder - 1), dim=width)
+            code = model.obj_ptr_tpos_proj(code).view(len(ids), n_pointers, model.mem_dim)
+            pos = torch.cat([pos, code.repeat_interleave(per_pointer, dim=1)], dim=1)
+        top = features.top.flatten(2).permute(2, 0, 1).expand(-1, len(ids), -1)
+        assert self._top_pos is not None, "frames are encoded before they are attended from"
+        top_pos = self._top_pos.flatten(2).permute(2, 0, 1).expand(-1, len(ids), -1)
+        out = model.memory_attention(
+            curr=[top],
+            curr_pos=[top_pos],
+            memory=memory.transpose(0, 1),
+            memory_pos=pos.transpose(0, 1),
+            num_obj_ptr_tokens=n_pointers * per_pointer,
+        )
+        conditioned: torch.Tensor = out.permute(1, 2, 0).reshape(
+            len(ids), *features.top.shape[1:]
+        )
+        return conditioned
+
+    def _encode_memory(
+        self, features: Features, masks: torch.Tensor, scores: torch.Tensor, *, prompted: bool
+    ) -> torch.Tensor:
+        """Return (B, S*S, M) bfloat16 memories of (B, 1, image_size, image_size) mask logits."""
+        count = len(masks)
+        top = features.top.flatten(2).permute(2, 0, 1).expand(-1, count, -1)
+        with self._autocast():
+            memory, pos = self.model._encode_new_memory(
+                current_vision_feats=[top],
+                feat_sizes=[tuple(features.top.shape[-2:])],
+                pred_masks_high_res=masks,
+                object_score_logits=scores,
+                is_mask_from_pts=prompted,
+            )
+        if self._memory_pos is None:
+            self._memory_pos = pos[-1][:1].float()
+        # The official predictor keeps memories in bfloat16; equal results need the same rounding.
+        flat: torch.Tensor = memory.to(torch.bfloat16).flatten(2).transpose(1, 2)
+        return flat
+
+    @property
+    def _conditioning_row(self) -> int:
+        return int(self.model.num_maskmem) - 1
+
+    def _position(self) -> torch.Tensor:
+        """Return (7, S*S, M): place in the frame plus distance in time, by temporal row."""
+        assert self._memory_pos is not None, "a memory is attended to only after one was written"
+        place = self._memory_pos.flatten(2).transpose(1, 2)
+        return place + self.model.maskmem_tpos_enc.view(-1, 1, self.model.mem_dim)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, dtype=self._dtype, enabled=self._dtype != torch.float32
+        )
+
+
+def _expand(levels: list[torch.Tensor], count: int) -> list[torch.Tensor]:
+    return [level.expand(count, -1, -1, -1) for level in levels]
+
+
+def _resize_mask(
+    mask: npt.NDArray[np.bool_], size: tuple[int, int], device: torch.device
+) -> torch.Tensor:
+    planes = torch.from_numpy(np.ascontiguousarray(mask)).to(device)[None, None].float()
+    if tuple(planes.shape[-2:]) == size:
+        return planes
+    planes = F.interpolate(planes, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return planes.ge(0.5).float()
+
+
+def _output(low: torch.Tensor, ious: torch.Tensor, score: torch.Tensor) -> Output:
+    return Output(low.float(), float(ious.max()), float(score))
+
+
+def _as_mask(output: Output) -> ObjectMask:
+    return ObjectMask(output.logits.cpu().numpy(), output.iou, output.object_score)
