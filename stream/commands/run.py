@@ -1,0 +1,125 @@
+"""`maskcast run`: a stream in, masks out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run)
+
+
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file; options on the line win over it.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="Images, a video file, rtsp://, v4l2://, http://, tiff://, demo://cells."
+        ),
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="What to look for; may be given again.")
+    ] = None,
+    negative: Annotated[
+        list[str] | None, typer.Option(help="What it is not; may be given again.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="micro, sam2.1-tiny, -small, -base-plus or -large.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Tracker weights: a path, a hub id or random:SEED.")
+    ] = None,
+    clip: Annotated[str | None, typer.Option(help="micro or an open_clip name.")] = None,
+    clip_weights: Annotated[
+        str | None, typer.Option(help="CLIP weights: a path, a hub id or random:SEED.")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(help="End after so many frames.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="End so many seconds after the first frame.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a JSON report of the run.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Record masks and video here.")] = None,
+    no_web: Annotated[bool, typer.Option("--no-web", help="No live page.")] = False,
+    web_port: Annotated[int | None, typer.Option(help="Port of the page; 0: a free one.")] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Where to publish (tcp://, ipc://); none: nowhere.")
+    ] = None,
+    every: Annotated[int | None, typer.Option(help="Detect on every N-th frame.")] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show what the libraries print.")
+    ] = False,
+) -> int:
+    """Find what the texts describe in a stream, follow it, publish its masks."""
+    options = {
+        "source.uri": source,
+        "texts": text or None,
+        "negatives": negative or None,
+        "tracker.model": model,
+        "tracker.weights": weights,
+        "detector.clip": clip,
+        "detector.weights": clip_weights,
+        "detector.every_n_frames": every,
+        "frames": frames,
+        "seconds": seconds,
+        "record.dir": record,
+        "web.port": web_port,
+        "web.enabled": False if no_web else None,
+        "publish.endpoint": endpoint,
+    }
+    overrides: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    if endpoint == "none":
+        overrides["publish.endpoint"] = None
+    return start(config, overrides, report, verbose)
+
+
+def start(
+    path: Path | None, overrides: dict[str, Any], report_path: Path | None, verbose: bool
+) -> int:
+    """Run, show, report.
+
+    Args:
+        path: Configuration file, or None.
+        overrides: Values by dotted key that win over it.
+        report_path: Where the report goes, or None; written whatever the end of the run is.
+        verbose: Show what libraries print.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: The configuration is wrong, or the report cannot be written there.
+    """
+    from stream import pipeline
+    from stream.config import load
+    from stream.report import Report, check_writable
+    from stream.terminal import LiveView, PlainView, end_line
+
+    if report_path is not None:
+        check_writable(report_path)
+    config = load(path, overrides)
+    report = Report(errors=["the run ended by a defect of maskcast"], exit=1)
+    try:
+        if sys.stderr.isatty():
+            with LiveView(verbose=verbose) as view:
+                report = pipeline.run(config, view, parts=PARTS)
+        else:
+            report = pipeline.run(config, PlainView(verbose=verbose), parts=PARTS)
+    finally:
+        if report_path is not None:
+            report.write(report_path)
+    if report.frames["read"]:
+        typer.echo(f"maskcast: {end_line(report)}", err=True)
+    for line in report.errors:
+        typer.echo(f"maskcast: {line}", err=True)
+    return report.exit
+
+
+PARTS = "stream.stages.parts:PARTS"
+"""What the stages carry; tests put fakes here."""
