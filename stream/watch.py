@@ -142,7 +142,7 @@ def _messages(
                 received += 1
                 yield message
                 deadline_s = time.monotonic() + timeout_s
-            elif time.monotonic() > deadline_s:
+            elif not received and time.monotonic() > deadline_s:
                 raise SourceError(_silence(endpoint, stream, timeout_s, connected=True))
         elif monitor in ready:
             connected = recv_monitor_message(monitor)["event"] == zmq.EVENT_CONNECTED
