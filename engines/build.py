@@ -1,7 +1,7 @@
 """Build the segmentation and text models, with random weights, from their configurations.
 
-Official SAM 2.1 models come from the yaml files that the ``sam2`` package ships; ``micro`` comes from a file of the same form
-beside this module, by the same code. Weights are loaded elsewhere.
+Official SAM 2.1 models come from the yaml files that the ``sam2`` package ships; ``micro`` comes
+from a file of the same form beside this module, by the same code. Weights are loaded elsewhere.
 """
 
 from __future__ import annotations
@@ -40,11 +40,12 @@ def build_sam2(name: str, image_size: int | None = None) -> SAM2Base:
 
     Args:
         name: one of :data:`SAM2_NAMES`.
-        image_size: side in pixels of the square input, a multiple of 32. Default: the configuration's own
-            (256 for ``micro``, 1024 for the official models).
+        image_size: side in pixels of the square input, a multiple of 32. Default: the
+            configuration's own (256 for ``micro``, 1024 for the official models).
 
     Returns:
-        The model; its input is (B, 3, image_size, image_size) float32, normalised with the ImageNet mean and std.
+        The model; its input is (B, 3, image_size, image_size) float32, normalised with the ImageNet
+        mean and std.
 
     Raises:
         ValueError: for an unknown name or an image size that the encoder cannot halve often enough.
@@ -54,7 +55,9 @@ def build_sam2(name: str, image_size: int | None = None) -> SAM2Base:
         _override_image_size(config, image_size)
     model = instantiate(config, _recursive_=True)
     if not isinstance(model, SAM2Base):
-        raise TypeError(f"the configuration of {name!r} builds a {type(model).__name__}, not a SAM2Base")
+        raise TypeError(
+            f"the configuration of {name!r} builds a {type(model).__name__}, not a SAM2Base"
+        )
     return model.eval()
 
 
@@ -93,9 +96,11 @@ def _sam2_config(name: str) -> DictConfig:
         source = resources.files("engines").joinpath("configs", "micro.yaml")
     else:
         source = resources.files("sam2").joinpath("configs", "sam2.1", _OFFICIAL_FILES[name])
-    config = OmegaConf.create(source.read_text("utf-8"))["model"]
-    config.pop("compile_image_encoder", None)
-    return config
+    config = OmegaConf.create(source.read_text("utf-8"))
+    assert isinstance(config, DictConfig)
+    model: DictConfig = config.model
+    model.pop("compile_image_encoder", None)
+    return model
 
 
 def _override_image_size(config: DictConfig, image_size: int) -> None:

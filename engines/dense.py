@@ -1,8 +1,9 @@
-"""Dense CLIP: an embedding for every patch of an image, from an unchanged open_clip vision transformer.
+"""Dense CLIP: an embedding for every patch, from an unchanged open_clip vision transformer.
 
-Only the last block is read differently. Its attention is made local (what a patch attends to is what looks like it and lies
-near it), and its residual and feed-forward parts, which carry what the image is about as a whole, are left out. The recipes are
-those of MaskCLIP, ClearCLIP and NACLIP; the class token takes the ordinary way and equals ``encode_image``.
+Only the last block is read differently. Its attention is made local (what a patch attends to is
+what looks like it and lies near it), and its residual and feed-forward parts, which carry what the
+image is about as a whole, are left out. The recipes are those of MaskCLIP, ClearCLIP and NACLIP;
+the class token takes the ordinary way and equals ``encode_image``.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ def dense_features(
 
     Args:
         visual: the ``visual`` tower of an open_clip model, a plain ``VisionTransformer``.
-        images: (B, 3, H, W) float, normalised for the model; H and W multiples of its patch size. Position embeddings are
-            interpolated for other sizes than the model's own.
+        images: (B, 3, H, W) float, normalised for the model; H and W multiples of its patch size.
+            Position embeddings are interpolated for other sizes than the model's own.
         mode: one of :data:`MODES`.
         sigma: NACLIP's neighbourhood in patches.
 
     Returns:
-        Class embedding (B, D) and patch embeddings (B, H / patch, W / patch, D), neither normalised.
+        Class embedding (B, D) and patch embeddings (B, H / patch, W / patch, D), neither
+        normalised.
 
     Raises:
         TypeError: if the tower is not a plain vision transformer.
@@ -52,7 +54,7 @@ def dense_features(
     else:
         patches = _local_block(last, tokens, grid, mode, sigma)[:, 1:]
     dense = _project(visual, patches)
-    return _project(visual, class_token), dense.unflatten(1, grid)
+    return _project(visual, class_token), dense.view(len(dense), *grid, -1)
 
 
 def require_plain_vit(visual: Any) -> None:
@@ -61,26 +63,43 @@ def require_plain_vit(visual: Any) -> None:
     Raises:
         TypeError: naming what was found and which models work.
     """
-    wanted = "dense CLIP needs a plain open_clip VisionTransformer such as ViT-B-32, ViT-B-16, ViT-L-14 or micro"
+    wanted = (
+        "dense CLIP needs a plain open_clip VisionTransformer such as ViT-B-32, ViT-B-16, "
+        "ViT-L-14 or micro"
+    )
     for attribute in ("conv1", "class_embedding", "positional_embedding", "transformer", "ln_post"):
         if not hasattr(visual, attribute):
             raise TypeError(f"{type(visual).__name__} has no {attribute!r}; {wanted}")
-    if getattr(visual, "attn_pool", None) is not None or getattr(visual, "pool_type", "tok") != "tok":
-        raise TypeError(f"{type(visual).__name__} pools by attention or average, not by class token; {wanted}")
+    if (
+        getattr(visual, "attn_pool", None) is not None
+        or getattr(visual, "pool_type", "tok") != "tok"
+    ):
+        raise TypeError(
+            f"{type(visual).__name__} pools by attention or average, not by class token; {wanted}"
+        )
     for block in visual.transformer.resblocks:
-        if not isinstance(getattr(block, "attn", None), nn.MultiheadAttention) or not hasattr(block, "ln_1"):
-            raise TypeError(f"block {type(block).__name__} has no plain multi-head attention; {wanted}")
+        if not isinstance(getattr(block, "attn", None), nn.MultiheadAttention) or not hasattr(
+            block, "ln_1"
+        ):
+            raise TypeError(
+                f"block {type(block).__name__} has no plain multi-head attention; {wanted}"
+            )
         if block.attn.in_proj_weight is None:
-            raise TypeError(f"block {type(block).__name__} keeps separate q, k, v weights; {wanted}")
+            raise TypeError(
+                f"block {type(block).__name__} keeps separate q, k, v weights; {wanted}"
+            )
 
 
 def position_embeddings(visual: Any, grid: tuple[int, int]) -> Tensor:
-    """Position embeddings for a patch grid, (1 + rows * columns, width): bicubic from the model's own grid."""
+    """Position embeddings for a patch grid, (1 + rows * columns, width).
+
+    Bicubic from the model's own grid.
+    """
     own = tuple(visual.grid_size)
     table: Tensor = visual.positional_embedding
     if grid == own:
         return table
-    plane = table[1:].unflatten(0, own).permute(2, 0, 1)[None].float()
+    plane = table[1:].view(*own, -1).permute(2, 0, 1)[None].float()
     resized = F.interpolate(plane, size=grid, mode="bicubic", align_corners=False, antialias=True)
     return torch.cat([table[:1], resized[0].flatten(1).t().to(table.dtype)])
 
@@ -90,8 +109,8 @@ def _embed(visual: Any, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
     height, width = images.shape[-2:]
     if height % patch[0] or width % patch[1] or not height or not width:
         raise ValueError(
-            f"image of {width}x{height} px does not divide into patches of {patch[1]}x{patch[0]} px; "
-            "resize it to a multiple first"
+            f"image of {width}x{height} px does not divide into patches of "
+            f"{patch[1]}x{patch[0]} px; resize it to a multiple first"
         )
     maps = visual.conv1(images)
     grid = (int(maps.shape[2]), int(maps.shape[3]))
@@ -105,7 +124,7 @@ def _split(block: Any, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value of a block, each (B, heads, N, width / heads)."""
     attention = block.attn
     joint = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
-    parts = joint.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    parts = joint.view(*joint.shape[:2], 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
     return parts[0], parts[1], parts[2]
 
 
@@ -115,7 +134,10 @@ def _merge(block: Any, heads: Tensor) -> Tensor:
 
 
 def _ordinary_block(block: Any, tokens: Tensor, asking: Tensor) -> Tensor:
-    """An unchanged transformer block whose queries are ``asking``: all tokens, or the leading ones only."""
+    """An unchanged transformer block whose queries are ``asking``.
+
+    All tokens, or the leading ones only.
+    """
     query, key, value = _split(block, block.ln_1(tokens))
     query = query[:, :, : asking.shape[1]]
     mixed = asking + block.ls_1(_merge(block, F.scaled_dot_product_attention(query, key, value)))
@@ -126,7 +148,10 @@ def _ordinary_block(block: Any, tokens: Tensor, asking: Tensor) -> Tensor:
 def _local_block(
     block: Any, tokens: Tensor, grid: tuple[int, int], mode: str, sigma: float
 ) -> Tensor:
-    """The last block's values, gathered locally; no residual, no feed-forward. (B, 1 + patches, width)."""
+    """The last block's values, gathered locally.
+
+    No residual, no feed-forward. (B, 1 + patches, width).
+    """
     query, key, value = _split(block, block.ln_1(tokens))
     if mode == "maskclip":
         return _merge(block, value)
@@ -138,7 +163,10 @@ def _local_block(
 
 @lru_cache(maxsize=8)
 def _neighbourhood(grid: tuple[int, int], sigma: float) -> Tensor:
-    """Bonus on attention logits by distance between patches, (1 + N, 1 + N); none to or from the class token."""
+    """Bonus on attention logits by distance between patches, (1 + N, 1 + N).
+
+    None to or from the class token.
+    """
     lines = []
     for length in grid:
         place = torch.arange(length, dtype=torch.float32)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-#: Token ids: padding is 0, byte b is b + 1, then start and end. The end has the highest id because CLIP's pooling looks for it.
+#: Token ids: padding is 0, byte b is b + 1, then start and end. The end has the highest id because
+#: CLIP's pooling looks for it.
 PAD = 0
 START = 257
 END = 258
@@ -20,17 +21,23 @@ class ByteTokenizer:
     """Turns texts into UTF-8 bytes, framed by start and end tokens.
 
     Args:
-        context_length: tokens of one text, start and end included; longer texts are cut at a character's end.
+        context_length: tokens of one text, start and end included; longer texts are cut at a
+            character's end.
     """
 
     def __init__(self, context_length: int = CONTEXT_LENGTH) -> None:
         if context_length < 3:
-            raise ValueError(f"context_length {context_length} leaves no room for text; accepted is 3 or more")
+            raise ValueError(
+                f"context_length {context_length} leaves no room for text; accepted is 3 or more"
+            )
         self.context_length = context_length
         self.vocab_size = VOCABULARY
 
     def encode(self, text: str) -> list[int]:
-        """Byte tokens of one text without start and end; case and width of letters do not matter."""
+        """Byte tokens of one text without start and end.
+
+        Case and width of letters do not matter.
+        """
         plain = unicodedata.normalize("NFKC", text).casefold().strip()
         return [byte + 1 for byte in plain.encode("utf-8")]
 

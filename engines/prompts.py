@@ -1,8 +1,9 @@
 """Rendered prompts: clicks and boxes drawn as a low-resolution mask prompt.
 
-A small model that has seen few prompts points badly with coordinate tokens alone. Drawing the same prompt into the decoder's
-mask input (the architecture already has one) tells it where to look, pixel by pixel. Models that were trained so are named in
-:data:`engines.build.RENDERED_PROMPTS`; they expect the drawing *beside* the usual point tokens.
+A small model that has seen few prompts points badly with coordinate tokens alone. Drawing the same
+prompt into the decoder's mask input (the architecture already has one) tells it where to look,
+pixel by pixel. Models that were trained so are named in :data:`engines.build.RENDERED_PROMPTS`;
+they expect the drawing *beside* the usual point tokens.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def render_prompt(
     drawn: Tensor | None = None
     if boxes is not None:
         if boxes.ndim != 2 or boxes.shape[1] != 4:
-            raise ValueError(f"boxes have shape {tuple(boxes.shape)}; expected (B, 4) as x0 y0 x1 y1")
+            raise ValueError(
+                f"boxes have shape {tuple(boxes.shape)}; expected (B, 4) as x0 y0 x1 y1"
+            )
         drawn = _filled_boxes(boxes.float(), side)
     if points is not None:
         positive, negative = _clicks(points, labels, side)
@@ -90,7 +93,9 @@ def _clicks(points: Tensor, labels: Tensor | None, side: int) -> tuple[Tensor, T
     if labels is None:
         labels = torch.ones(points.shape[:2], device=points.device)
     if labels.shape != points.shape[:2]:
-        raise ValueError(f"labels have shape {tuple(labels.shape)}; expected {tuple(points.shape[:2])}")
+        raise ValueError(
+            f"labels have shape {tuple(labels.shape)}; expected {tuple(points.shape[:2])}"
+        )
     centres = _cell_centres(side, points.device)
     spread = 2.0 * (CLICK_SIGMA_CELLS * MASK_STRIDE) ** 2
     xy = points.float()

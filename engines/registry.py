@@ -83,7 +83,7 @@ def load_tracker(
         weights: A local path, a hub id, `random:SEED`, or None for the model's own default.
         image_size: Side of the square input in pixels; None for the model's own.
         backend: `torch`.
-        precision: `fp32`, `bf16` or `fp16`.
+        precision: `fp32`, `bf16`, `fp16`, or `auto`: bf16 where the processor has it.
         device: A torch device.
 
     Raises:

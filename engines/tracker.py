@@ -24,6 +24,27 @@ from engines.memory import Limits, Memory, Output
 from engines.prompts import render_prompt
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUTO = "auto"
+
+
+def choose_precision(precision: str, device: str) -> str:
+    """Turn `auto` into bf16 where the processor computes it in hardware, and into fp32 elsewhere.
+
+    Args:
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        device: A torch device.
+
+    Raises:
+        ValueError: An unknown precision.
+    """
+    if precision == AUTO:
+        if torch.device(device).type == "cuda":
+            return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
+    if precision not in PRECISIONS:
+        accepted = ", ".join((AUTO, *PRECISIONS))
+        raise ValueError(f"precision is {precision!r}; accepted are {accepted}")
+    return precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +106,7 @@ class Tracker:
 
         Args:
             model: A `SAM2Base` in eval mode.
-            precision: `fp32`, `bf16` or `fp16`; below fp32 the modules run under autocast.
+            precision: `fp32`, `bf16`, `fp16` or `auto`; below fp32 the modules run under autocast.
             device: A torch device.
             rendered_prompts: Whether the model wants prompts drawn as well (`engines.prompts`).
             limits: How much an object remembers; None for what SAM2.1 attends to.
@@ -93,12 +114,11 @@ class Tracker:
         Raises:
             ValueError: An unknown precision.
         """
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision is {precision!r}; accepted are {', '.join(PRECISIONS)}")
+        self.precision = choose_precision(precision, device)
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.rendered_prompts = rendered_prompts
-        self._dtype = PRECISIONS[precision]
+        self._dtype = PRECISIONS[self.precision]
         self._limits = limits or Limits()
         self._memories: dict[int, Memory] = {}
         self._memory_pos: torch.Tensor | None = None

@@ -76,7 +76,8 @@ class TrackerConfig(Section):
     weights: str | None = None
     """A local path, a hub id, `random:SEED`, or null for the model's own default."""
     image_size: Annotated[int, Field(ge=64, multiple_of=32)] | None = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto`: bf16 where the processor computes it in hardware, else fp32."""
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 2
     max_objects: Annotated[int, Field(ge=1, le=1000)] = 32

@@ -33,4 +33,3 @@ def must_wait(
     if live or pending_step is None:
         return False
     return not tracking or step - pending_step >= every_n_frames - 1
-

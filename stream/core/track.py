@@ -119,6 +119,7 @@ class TrackCore:
         """Return detection counts and the number of objects."""
         late = np.asarray(self._late or [0])
         return {
+            "precision": self._tracker.precision,
             "detection": {
                 "events": self._events,
                 "accepted": self._tracks.accepted,

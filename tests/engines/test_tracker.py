@@ -12,7 +12,7 @@ from PIL import Image
 
 from engines.build import _sam2_config, build_sam2
 from engines.memory import Limits
-from engines.tracker import Prompt, Tracker
+from engines.tracker import Prompt, Tracker, choose_precision
 
 SIDE = 256
 FRAMES = 10
@@ -173,3 +173,12 @@ def test_memory_is_bounded(pair: tuple[Any, Any]) -> None:
 def test_bad_prompts_say_what_is_accepted(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("[", r"\[").replace("(", r"\(").replace(")", r"\)")):
         Prompt(**arguments)
+
+
+def test_auto_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_bf16, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has_bf16: has)
+        assert choose_precision("auto", "cpu") == expected
+    assert choose_precision("fp16", "cpu") == "fp16"
+    with pytest.raises(ValueError, match="accepted are auto, fp32, bf16, fp16"):
+        choose_precision("int8", "cpu")
