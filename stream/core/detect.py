@@ -11,7 +11,7 @@ from engines.build import RENDERED_PROMPTS
 from engines.detector import DetectorSettings, TextDetector
 from engines.errors import ModelError
 from engines.features import Features
-from engines.registry import load_clip, load_sam2
+from engines.registry import calibration, load_clip, load_sam2
 from engines.texts import text_bank
 from stream.config import DetectorConfig, TrackerConfig
 from stream.contracts import DetectionJob, DetectionResult
@@ -94,6 +94,7 @@ class DetectCore:
             contained=config.contained,
             min_score=config.min_score,
             min_area_px=config.min_area_px,
+            calibration=calibration(self._tracker.model, config.clip),
             accept_best=RANDOM_WEIGHTS_ACCEPT if sam.random or clip.random else 0,
         )
         return TextDetector(

@@ -1,0 +1,1 @@
+"""The shells of the stages: they know transport and order, the cores they carry know models."""

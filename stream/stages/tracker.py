@@ -1,0 +1,208 @@
+"""The tracker's shell: takes frames, hands them to the core, passes them on with their masks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from stream.contracts import DetectionJob, DetectionResult
+from stream.frame import Masks
+from stream.stages.base import DRAIN_S, IDLE_S, Stage, StageIo, credits_for
+from stream.stages.reader import FRAMES, TRACKER
+from stream.stats import Reservoir
+from stream.transport import Exchange, Halted, Inbox, Outbox, StoreError
+from stream.transport.codec import (
+    from_job,
+    from_masks,
+    job_arrays,
+    to_event,
+    to_frame,
+    to_result,
+)
+from stream.transport.headers import AnswerHeader, Credit, End, EventHeader, FrameHeader
+
+RESULTS = "results"
+JOBS = "jobs"
+PUBLISHER = "publisher"
+DETECTOR = "detector"
+
+
+class JobClient:
+    """The core's way to the detector (`DetectorClient`): one job at a time."""
+
+    def __init__(self, io: StageIo, exchange: Exchange) -> None:
+        self._io = io
+        self._exchange = exchange
+        self._asked: DetectionJob | None = None
+        self._answer: DetectionResult | None = None
+        self.detect_ms = Reservoir()
+
+    def wait_for_detector(self) -> None:
+        """Wait until the detector has connected.
+
+        Raises:
+            Halted: The stage is to end.
+        """
+        while not isinstance(self._exchange.receive(), Credit):
+            self._io.control.wait(IDLE_S, self._exchange.socket)
+
+    def submit(self, job: DetectionJob) -> bool:
+        """Hand over a job; False when the detector has not answered the last one."""
+        self._receive()
+        if self._asked is not None:
+            return False
+        ref = self._io.jobs.put(job_arrays(job), DETECTOR)
+        if ref is None:
+            return False
+        self._exchange.send(from_job(job, ref))
+        self._asked = job
+        return True
+
+    def poll(self, timeout_s: float) -> DetectionResult | None:
+        """Return the answer if it is there within the time; 0 does not wait.
+
+        Raises:
+            Halted: The stage is to end; only while waiting.
+        """
+        self._receive()
+        deadline = time.monotonic() + timeout_s
+        while self._answer is None and self._asked is not None:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                break
+            self._io.control.wait(min(left_s, IDLE_S), self._exchange.socket)
+            self._receive()
+        answer, self._answer = self._answer, None
+        return answer
+
+    def _receive(self) -> None:
+        header = self._exchange.receive()
+        if header is None:
+            return
+        if not isinstance(header, AnswerHeader):
+            raise ValueError(f"the detector sent {type(header).__name__}; an answer was due")
+        self._asked = None
+        self._answer = to_result(header)
+        self.detect_ms.add(header.detect_ns / 1e6)
+
+
+class Tracker(Stage):
+    """Every frame once through the core, in order."""
+
+    name = TRACKER
+
+    def __init__(self, io: StageIo) -> None:
+        super().__init__(io)
+        self._core = io.parts.tracker(io.config)
+        self._inbox: Inbox | None = None
+        self._outbox: Outbox | None = None
+        self._client: JobClient | None = None
+        self._tracked = 0
+        self._dropped = {"shutdown": 0, "ring": 0}
+        self._ended = False
+
+    def bind(self) -> dict[str, str]:
+        """Bind the links to the publisher and the detector."""
+        results, results_at = self.io.bind(RESULTS)
+        jobs, jobs_at = self.io.bind(JOBS)
+        self._outbox = Outbox(results)
+        self._client = JobClient(self.io, Exchange(jobs))
+        return {RESULTS: results_at, JOBS: jobs_at}
+
+    def prepare(self) -> dict[str, Any]:
+        """Load the models."""
+        self._core.prepare()
+        return {}
+
+    def work(self) -> None:
+        """Track until the reader says that nothing more comes; always ends with `End`."""
+        assert self.io.control.facts is not None
+        assert self._outbox is not None
+        assert self._client is not None
+        while self._outbox.credit < 1:
+            self.io.control.wait(IDLE_S, self._outbox.socket)
+        self._client.wait_for_detector()
+        self._inbox = Inbox(self.io.connect(FRAMES))
+        ahead, _ = credits_for(self.io.control.facts["policy"], self.io.config.transport.ring_slots)
+        self._inbox.grant(ahead)
+        try:
+            while not self._ended:
+                self.io.control.wait(IDLE_S, self._inbox.socket)
+                self._take()
+                self.tell()
+        finally:
+            self._drop_rest()
+            self._outbox.send(End())
+
+    def report(self) -> dict[str, Any]:
+        """Return `tracked`, `dropped` by cause, the core's report, and detection times."""
+        assert self._client is not None
+        return {
+            "tracked": self._tracked,
+            "dropped": dict(self._dropped),
+            "core": self._core.report(),
+            "detect_ms": self._client.detect_ms.percentiles(),
+        }
+
+    def _take(self) -> None:
+        assert self._inbox is not None
+        header = self._inbox.receive()
+        if isinstance(header, End):
+            self._ended = True
+            self._react(header.events)
+        elif isinstance(header, FrameHeader):
+            self._track(header)
+            self._inbox.grant()
+
+    def _react(self, events: tuple[EventHeader, ...]) -> None:
+        for event in events:
+            self._core.event(to_event(event))
+
+    def _track(self, header: FrameHeader) -> None:
+        """Run the core on a frame, and pass the frame on with its masks."""
+        assert self._client is not None
+        store = self.io.frames
+        try:
+            frame = to_frame(header, store.get(header.ref, TRACKER))
+        except StoreError:
+            self._dropped["ring"] += 1
+            return
+        self._react(header.events)
+        frame.stamps["taken"] = self.io.clock()
+        try:
+            masks = self._core.step(frame, self._client)
+        except Halted:
+            self._dropped["shutdown"] += 1
+            store.release(header.ref, TRACKER)
+            raise
+        masks.stamps = {**frame.stamps, **masks.stamps}
+        masks.stamps.setdefault("tracked", self.io.clock())
+        self._tracked += 1
+        self._pass_on(header, masks)
+
+    def _pass_on(self, header: FrameHeader, masks: Masks) -> None:
+        assert self._outbox is not None
+        while self._outbox.credit < 1:
+            self.io.control.wait(IDLE_S, self._outbox.socket)
+            self.tell()
+        if self.io.frames.pass_on(header.ref, TRACKER, PUBLISHER):
+            self._outbox.send(from_masks(masks, header))
+        else:
+            # The pixels under the masks changed while the core looked at them.
+            self._tracked -= 1
+            self._dropped["ring"] += 1
+
+    def _drop_rest(self) -> None:
+        """Count what the reader had sent when the stage was halted."""
+        if self._inbox is None or self._ended:
+            return
+        deadline = time.monotonic() + DRAIN_S
+        while (left_s := deadline - time.monotonic()) > 0:
+            if not self.io.control.wait(left_s, self._inbox.socket, raise_halted=False):
+                continue
+            header = self._inbox.receive()
+            if isinstance(header, End):
+                return
+            if isinstance(header, FrameHeader):
+                self._dropped["shutdown"] += 1
+                self.io.frames.release(header.ref, TRACKER)

@@ -1,0 +1,203 @@
+"""From the types of `stream.frame` to headers and arrays, and back. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.contracts import DetectionJob, DetectionResult, StreamEvent
+from stream.frame import BoolMask, Detection, Frame, Masks, TrackedObject
+from stream.transport.headers import (
+    AnswerHeader,
+    DetectionHeader,
+    EventHeader,
+    FrameHeader,
+    JobHeader,
+    ObjectHeader,
+    Ref,
+    ResultHeader,
+)
+
+Arrays = dict[str, npt.NDArray[Any]]
+_FEATURES = "features/"
+
+
+def pack(mask: BoolMask) -> bytes:
+    """Pack a mask to one bit a pixel, row after row."""
+    return np.packbits(mask).tobytes()
+
+
+def unpack(bits: bytes, shape: tuple[int, int]) -> BoolMask:
+    """Turn packed bits back into a mask.
+
+    Raises:
+        ValueError: The number of bytes does not fit the shape.
+    """
+    count = shape[0] * shape[1]
+    if len(bits) != (count + 7) // 8:
+        raise ValueError(f"a mask of {shape} needs {(count + 7) // 8} bytes; there are {len(bits)}")
+    flat = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=count)
+    return flat.view(np.bool_).reshape(shape)
+
+
+def from_event(event: StreamEvent) -> EventHeader:
+    """Turn an event into its header."""
+    return EventHeader(event.kind, event.detail, event.size, event.gap_s)
+
+
+def to_event(header: EventHeader) -> StreamEvent:
+    """Turn a header back into its event."""
+    kind = cast(Literal["size", "gap", "relock"], header.kind)
+    return StreamEvent(kind, header.detail, header.size, header.gap_s)
+
+
+def frame_arrays(frame: Frame) -> Arrays:
+    """Return the arrays of a frame, by name."""
+    arrays: Arrays = {"image": frame.image}
+    if frame.display is not None:
+        arrays["display"] = frame.display
+    return arrays
+
+
+def from_frame(
+    frame: Frame,
+    ref: Ref,
+    events: tuple[EventHeader, ...] = (),
+    dropped: dict[str, int] | None = None,
+) -> FrameHeader:
+    """Turn a frame whose arrays are at `ref` into its header."""
+    return FrameHeader(
+        index=frame.index,
+        pts_s=frame.pts_s,
+        captured_ns=frame.captured_ns,
+        source=frame.source,
+        lost_before=frame.lost_before,
+        levels=frame.levels,
+        stamps=dict(frame.stamps),
+        events=events,
+        dropped=dict(dropped or {}),
+        ref=ref,
+    )
+
+
+def to_frame(header: FrameHeader, arrays: Arrays) -> Frame:
+    """Turn a header and its arrays back into a frame."""
+    return Frame(
+        index=header.index,
+        image=arrays["image"],
+        pts_s=header.pts_s,
+        captured_ns=header.captured_ns,
+        source=header.source,
+        lost_before=header.lost_before,
+        display=arrays.get("display"),
+        levels=header.levels,
+        stamps=dict(header.stamps),
+    )
+
+
+def from_masks(masks: Masks, frame: FrameHeader) -> ResultHeader:
+    """Turn a result and the header of its frame into one header."""
+    objects = tuple(
+        ObjectHeader(
+            id=item.id,
+            label=item.label,
+            score=float(item.score),
+            state=item.state,
+            box=item.box,
+            area=item.area,
+            bits=pack(item.mask),
+        )
+        for item in masks.objects
+    )
+    return ResultHeader(frame=frame, size=masks.size, stamps=dict(masks.stamps), objects=objects)
+
+
+def to_masks(header: ResultHeader) -> Masks:
+    """Turn a header back into the result of its frame."""
+    objects = tuple(
+        TrackedObject(
+            id=item.id,
+            label=item.label,
+            score=item.score,
+            state=item.state,
+            mask=unpack(item.bits, (item.box[3] - item.box[1], item.box[2] - item.box[0])),
+            box=item.box,
+            area=item.area,
+        )
+        for item in header.objects
+    )
+    return Masks(
+        frame_index=header.frame.index,
+        size=header.size,
+        pts_s=header.frame.pts_s,
+        captured_ns=header.frame.captured_ns,
+        objects=objects,
+        stamps=dict(header.stamps),
+        dropped=dict(header.frame.dropped),
+    )
+
+
+def job_arrays(job: DetectionJob) -> Arrays:
+    """Return the arrays of a job, by name."""
+    return {"image": job.image} | {_FEATURES + name: part for name, part in job.features.items()}
+
+
+def from_job(job: DetectionJob, ref: Ref) -> JobHeader:
+    """Turn a job whose arrays are at `ref` into its header."""
+    return JobHeader(job.frame_index, job.revision, ref)
+
+
+def to_job(header: JobHeader, arrays: Arrays) -> DetectionJob:
+    """Turn a header and its arrays back into a job."""
+    features = {
+        name.removeprefix(_FEATURES): part
+        for name, part in arrays.items()
+        if name.startswith(_FEATURES)
+    }
+    return DetectionJob(header.frame_index, header.revision, arrays["image"], features)
+
+
+def from_result(result: DetectionResult) -> AnswerHeader:
+    """Turn the detector's answer into its header."""
+    detections = tuple(_from_detection(item) for item in result.detections)
+    return AnswerHeader(result.frame_index, result.revision, detections, result.detect_ns)
+
+
+def to_result(header: AnswerHeader) -> DetectionResult:
+    """Turn a header back into the detector's answer."""
+    detections = tuple(_to_detection(item) for item in header.detections)
+    return DetectionResult(header.frame_index, header.revision, detections, header.detect_ns)
+
+
+def _from_detection(item: Detection) -> DetectionHeader:
+    x0, y0, x1, y1 = (float(v) for v in item.box)
+    embedding = None
+    if item.embedding is not None:
+        embedding = np.ascontiguousarray(item.embedding, dtype="<f4").tobytes()
+    return DetectionHeader(
+        frame_index=item.frame_index,
+        label=item.label,
+        score=float(item.score),
+        box=(x0, y0, x1, y1),
+        point=(float(item.point[0]), float(item.point[1])),
+        shape=(item.mask.shape[0], item.mask.shape[1]),
+        bits=pack(item.mask),
+        embedding=embedding,
+    )
+
+
+def _to_detection(header: DetectionHeader) -> Detection:
+    embedding = None
+    if header.embedding is not None:
+        embedding = np.frombuffer(header.embedding, dtype="<f4").astype(np.float32)
+    return Detection(
+        frame_index=header.frame_index,
+        label=header.label,
+        score=header.score,
+        mask=unpack(header.bits, header.shape),
+        box=header.box,
+        point=header.point,
+        embedding=embedding,
+    )
