@@ -89,7 +89,12 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
             return dict(load_file(path))
         data = torch.load(path, map_location="cpu", weights_only=True)
     except (
-        OSError, RuntimeError, ValueError, EOFError, KeyError, SafetensorError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        KeyError,
+        SafetensorError,
         pickle.UnpicklingError,
     ) as error:
         first = str(error).strip().splitlines()[0][:160] if str(error).strip() else "empty"

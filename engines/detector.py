@@ -41,6 +41,8 @@ class DetectorSettings:
     min_score: float = 0.4
     min_area_px: int = 30
     """In frame pixels."""
+    calibration: tuple[float, float] = (1.0, 0.0)
+    """Slope and offset of Platt scaling, on the logit of the raw score; (1, 0) changes nothing."""
     accept_best: int = 0
     """Take this many best masks whatever they score: for random weights, whose scores mean
     nothing; 0 applies the thresholds."""
@@ -142,9 +144,7 @@ class TextDetector:
     ) -> torch.Tensor:
         """Return (T, gh, gw): a softmax of each text against all negatives."""
         asked = self._bank.embed(texts)
-        against = self._bank.embed(
-            list(dict.fromkeys([*self._bank.default_negatives, *negatives]))
-        )
+        against = self._bank.embed(list(dict.fromkeys([*self._bank.default_negatives, *negatives])))
         scale = self._clip.logit_scale.exp().float()
         wanted = scale * torch.einsum("hwd,td->thw", dense, asked)
         other = torch.logsumexp(scale * torch.einsum("hwd,nd->nhw", dense, against), dim=0)
@@ -174,7 +174,9 @@ class TextDetector:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (P, h, w) logits of the best of three masks and (P,) quality, in chunks."""
         parts = [
-            self._decode_chunk(features, points[i : i + 32], None if boxes is None else boxes[i : i + 32])
+            self._decode_chunk(
+                features, points[i : i + 32], None if boxes is None else boxes[i : i + 32]
+            )
             for i in range(0, len(points), 32)
         ]
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
@@ -246,7 +248,8 @@ class TextDetector:
         embeddings = F.normalize(torch.einsum("nhw,hwd->nd", inside, dense), dim=-1)
         best = probability.argmax(1)
         rows = torch.arange(len(best), device=best.device)
-        scores = (probability[rows, best] * quality).clamp(0, 1).sqrt()
+        raw = (probability[rows, best] * quality).clamp(0, 1).sqrt()
+        scores = calibrate(raw, use.calibration)
         side = min(self._sam.image_size, 256)
         fine = F.interpolate(
             logits[:, None], size=(side, side), mode="bilinear", align_corners=False
@@ -272,9 +275,18 @@ class TextDetector:
         return found
 
 
-def _coverage(
-    logits: torch.Tensor, grid: tuple[int, int], points: torch.Tensor
-) -> torch.Tensor:
+def calibrate(raw: torch.Tensor, calibration: tuple[float, float]) -> torch.Tensor:
+    """Turn raw scores into probabilities of being right (Platt 1999).
+
+    Args:
+        raw: (N,) in [0, 1].
+        calibration: Slope and offset on the logit.
+    """
+    slope, offset = calibration
+    return torch.sigmoid(slope * torch.logit(raw, eps=1e-4) + offset)
+
+
+def _coverage(logits: torch.Tensor, grid: tuple[int, int], points: torch.Tensor) -> torch.Tensor:
     """Return (N, gh, gw) weights that sum to 1: how much of a mask lies in each patch.
 
     A mask that covers no patch centre still weighs the patch under its point.
@@ -303,9 +315,7 @@ def _region(heat: torch.Tensor, peak: list[int], threshold: float) -> list[float
     return [float(cols[0]), float(rows[0]), float(cols[-1]) + 1, float(rows[-1]) + 1]
 
 
-def _box(
-    mask: npt.NDArray[np.bool_], width: int, height: int
-) -> tuple[float, float, float, float]:
+def _box(mask: npt.NDArray[np.bool_], width: int, height: int) -> tuple[float, float, float, float]:
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     across, down = width / mask.shape[1], height / mask.shape[0]
     return (
@@ -314,5 +324,3 @@ def _box(
         float((cols[-1] + 1) * across),
         float((rows[-1] + 1) * down),
     )
-
-

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 import torch
 
 
-
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How much an object remembers; the defaults are SAM2.1's own, with conditioning bounded."""

@@ -59,6 +59,7 @@ def stability(logits: torch.Tensor, delta: float = 1.0) -> torch.Tensor:
 
     Args:
         logits: (..., h, w).
+        delta: How far the threshold moves, in logits.
 
     Returns:
         (...) in [0, 1]; 0 for an empty mask.

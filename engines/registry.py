@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from engines.tracker import Tracker
 
 WEIGHTS_DIR = Path(__file__).parent / "weights"
 MICRO_FILES = {"sam2": "micro_sam2.safetensors", "clip": "micro_clip.safetensors"}
+CALIBRATION_FILE = "micro_calibration.json"
 # The micro model is trained on short clips: older places in its temporal code mean nothing.
 MICRO_LIMITS = Limits(conditioning=2, recent_frames=3, recent_pointers=4)
 DEFAULT_CLIP = "ViT-B-32/laion2b_s34b_b79k"
@@ -209,6 +211,15 @@ def _clip_hub_id(architecture: str, tag: str) -> str:
             f"{', '.join(tags) or 'none by name: give --clip-weights'}"
         )
     return str(config.get("hf_hub", "")).rstrip("/")
+
+
+def calibration(sam2: str, clip: str) -> tuple[float, float]:
+    """Return slope and offset of the scores of a pair of models; (1, 0) where none was fitted."""
+    path = WEIGHTS_DIR / CALIBRATION_FILE
+    if (sam2, clip) != ("micro", "micro") or not path.is_file():
+        return 1.0, 0.0
+    fitted = json.loads(path.read_text())
+    return float(fitted["slope"]), float(fitted["offset"])
 
 
 def status() -> list[ModelStatus]:

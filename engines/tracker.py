@@ -311,9 +311,7 @@ class Tracker:
 
     # -- frames without a prompt -----------------------------------------------------------------
 
-    def _track(
-        self, frame_index: int, features: Features, ids: list[int]
-    ) -> dict[int, ObjectMask]:
+    def _track(self, frame_index: int, features: Features, ids: list[int]) -> dict[int, ObjectMask]:
         count = len(ids)
         with self._autocast():
             pix = self._attend(frame_index, features, ids)
@@ -342,9 +340,7 @@ class Tracker:
         if n_pointers:
             pointers = torch.stack([torch.stack([p for _, p in q]) for _, q in attended])
             memory = torch.cat([memory, pointers.view(len(ids), -1, model.mem_dim)], dim=1)
-            away = torch.tensor(
-                [[float(d) for d, _ in q] for _, q in attended], device=self.device
-            )
+            away = torch.tensor([[float(d) for d, _ in q] for _, q in attended], device=self.device)
             width = model.hidden_dim if model.proj_tpos_enc_in_obj_ptrs else model.mem_dim
             code = get_1d_sine_pe(away.flatten() / (model.max_obj_ptrs_in_encoder - 1), dim=width)
             code = model.obj_ptr_tpos_proj(code).view(len(ids), n_pointers, model.mem_dim)
@@ -359,9 +355,7 @@ class Tracker:
             memory_pos=pos.transpose(0, 1),
             num_obj_ptr_tokens=n_pointers * per_pointer,
         )
-        conditioned: torch.Tensor = out.permute(1, 2, 0).reshape(
-            len(ids), *features.top.shape[1:]
-        )
+        conditioned: torch.Tensor = out.permute(1, 2, 0).reshape(len(ids), *features.top.shape[1:])
         return conditioned
 
     def _encode_memory(
@@ -392,7 +386,8 @@ class Tracker:
         """Return (7, S*S, M): place in the frame plus distance in time, by temporal row."""
         assert self._memory_pos is not None, "a memory is attended to only after one was written"
         place = self._memory_pos.flatten(2).transpose(1, 2)
-        return place + self.model.maskmem_tpos_enc.view(-1, 1, self.model.mem_dim)
+        codes: torch.Tensor = self.model.maskmem_tpos_enc.view(-1, 1, self.model.mem_dim)
+        return place + codes
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
@@ -411,7 +406,8 @@ def _resize_mask(
     if tuple(planes.shape[-2:]) == size:
         return planes
     planes = F.interpolate(planes, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return planes.ge(0.5).float()
+    inside: torch.Tensor = planes >= 0.5
+    return inside.float()
 
 
 def _output(low: torch.Tensor, ious: torch.Tensor, score: torch.Tensor) -> Output:

@@ -217,7 +217,8 @@ def _unknown(key: str) -> str:
     section: type[BaseModel] = Config
     for part in parents:
         annotation = section.model_fields[part].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
         section = annotation
     names = list(section.model_fields)
     close = difflib.get_close_matches(name, names, n=1)

@@ -97,11 +97,16 @@ class DetectorClient(Protocol):
 class TrackerCore(Protocol):
     """Frames in, masks out."""
 
+    live: bool
+    """Whether frames are passed over rather than waited for; set before the first frame. A core
+    whose stream is not live may wait for the detector, so that its results do not depend on the
+    machine's speed."""
+
     def prepare(self) -> None:
         """Load the models and run once, so that the first frame is not slow."""
 
     def step(self, frame: Frame, detector: DetectorClient) -> Masks:
-        """Process the next frame; never waits for the detector unless `wait` was configured."""
+        """Process the next frame; never waits for the detector while `live`."""
 
     def event(self, event: StreamEvent) -> None:
         """React to a change of size or a gap."""

@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import platform
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +54,7 @@ def shadowed(name: str) -> Check:
         module = importlib.import_module(name)
     except ImportError as error:
         return Check(f"package {name}", "wrong", str(error), "reinstall maskcast")
-    where = str(getattr(module, "__file__", None) or list(getattr(module, "__path__", ["?"]))[0])
+    where = str(getattr(module, "__file__", None) or next(iter(module.__path__)))
     if getattr(module, "__distribution__", None) == "maskcast":
         return Check(f"package {name}", "ok", str(Path(where).parent))
     return Check(
@@ -82,8 +81,6 @@ def port_free(port: int) -> Check:
 
 def _python() -> Check:
     text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    if sys.version_info < (3, 11):
-        return Check("python", "wrong", text, "use Python 3.11 or newer")
     if platform.system() != "Linux":
         return Check("python", "wrong", text, "maskcast needs Linux (memfd)")
     return Check("python", "ok", text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+import webbrowser
 from collections.abc import Callable
 from typing import TextIO
 
@@ -146,6 +148,34 @@ class LiveView(Observer):
         """See `Observer.output`."""
         if self._verbose:
             self._console.print(Text(redact(f"{stage}: {line}"), style="dim"))
+
+
+class PageOpener(Observer):
+    """Passes everything on to a view, and opens the page in a browser when there is a screen."""
+
+    def __init__(self, view: Observer, open_url: Callable[[str], object] = webbrowser.open) -> None:
+        self._view = view
+        self._open_url = open_url
+
+    def update(self, now: Snapshot) -> None:
+        """See `Observer.update`."""
+        self._view.update(now)
+
+    def note(self, stage: str, text: str) -> None:
+        """See `Observer.note`."""
+        self._view.note(stage, text)
+
+    def output(self, stage: str, line: str) -> None:
+        """See `Observer.output`."""
+        self._view.output(stage, line)
+
+    def started(self, now: Snapshot) -> None:
+        """See `Observer.started`."""
+        self._view.started(now)
+        url = now.sinks.get("web", {}).get("url")
+        # Without a screen, a text browser would take over the terminal.
+        if url and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            self._open_url(url)
 
 
 def _dropped(dropped: dict[str, int]) -> str:

@@ -105,6 +105,8 @@ class SquareSource:
 class ThresholdTracker:
     """Finds what is bright; asks the detector every fourth frame."""
 
+    live = True
+
     def __init__(self, every: int = 4) -> None:
         options = wanted()
         self._step_s = float(options.get("step_s", 0.0))

@@ -13,13 +13,25 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"detector": {"every_n_frame": 3}}, "detector.every_n_frame: no such key; did you mean 'every_n_frames'?"),
-        ({"detector": {"every_n_frames": 0}}, "detector.every_n_frames: 0 is not accepted: it should be greater than or equal to 1"),
-        ({"source": {"policy": "x"}}, "source.policy: 'x' is not accepted: it should be 'auto', 'latest' or 'every'"),
-        ({"texts": [" "]}, "texts.0: ' ' is not accepted: a text must contain at least one visible character"),
+        (
+            {"detector": {"every_n_frame": 3}},
+            "detector.every_n_frame: no such key; did you mean 'every_n_frames'?",
+        ),
+        (
+            {"detector": {"every_n_frames": 0}},
+            "detector.every_n_frames: 0 is not accepted: it should be greater than or equal to 1",
+        ),
+        (
+            {"source": {"policy": "x"}},
+            "source.policy: 'x' is not accepted: it should be 'auto', 'latest' or 'every'",
+        ),
+        (
+            {"texts": [" "]},
+            "texts.0: ' ' is not accepted: a text must contain at least one visible character",
+        ),
         ({"web": 3}, "web: 3 is not accepted"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_key_or_value_is_named_with_what_is_accepted(data: dict, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config.check(data)

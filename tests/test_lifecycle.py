@@ -29,7 +29,9 @@ def block(x: int, y: int = 4, side: int = 8) -> np.ndarray:
 
 
 def seen(x: int, score: float = 0.8, y: int = 4, side: int = 8) -> Detection:
-    return Detection(0, "cell", score, block(x, y, side), (x, y, x + side, y + side), (x + 1, y + 1))
+    return Detection(
+        0, "cell", score, block(x, y, side), (x, y, x + side, y + side), (x + 1, y + 1)
+    )
 
 
 def books(max_objects: int = 10) -> Tracks:
@@ -126,7 +128,9 @@ def test_an_invisible_track_is_not_judged_but_ends_after_two_seconds() -> None:
     empty = np.zeros((SIDE, SIDE), bool)
     ended: list[int] = []
     for step in range(21):
-        ended += tracks.stepped(step, step / 10, {1: empty}, {1: -5.0}) if 1 in tracks.tracks else []
+        ended += (
+            tracks.stepped(step, step / 10, {1: empty}, {1: -5.0}) if 1 in tracks.tracks else []
+        )
         tracks.detected(step, [])
     assert ended == [1]
     assert tracks.tracks == {}

@@ -1,13 +1,14 @@
 """What a person sees while a run goes."""
 
+import dataclasses
 import io
 
 import pytest
 from rich.console import Console
 
-from stream.pipeline import Snapshot
+from stream.pipeline import Observer, Snapshot
 from stream.report import Report
-from stream.terminal import LiveView, PlainView, end_line, status_line, where_lines
+from stream.terminal import LiveView, PageOpener, PlainView, end_line, status_line, where_lines
 
 SINKS = {
     "publisher": {"endpoint": "tcp://127.0.0.1:5560"},
@@ -113,3 +114,15 @@ def test_the_end_line_sums_up():
         "60 frames read, 58 published, dropped 2 overrun, 5 objects, "
         "latency p50 41 ms, p99 81 ms; 2.0 s"
     )
+
+
+@pytest.mark.parametrize(("screen", "opened"), [(":0", ["http://127.0.0.1:8080/"]), ("", [])])
+def test_the_page_is_opened_where_there_is_a_screen(screen, opened, monkeypatch):
+    monkeypatch.setenv("DISPLAY", screen)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    urls: list[str] = []
+    view = PageOpener(Observer(), urls.append)
+    now = snapshot("running")
+    view.started(dataclasses.replace(now, sinks={"web": {"url": "http://127.0.0.1:8080/"}}))
+    view.started(dataclasses.replace(now, sinks={}))
+    assert urls == opened

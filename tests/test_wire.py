@@ -21,7 +21,12 @@ def test_a_result_survives_the_way_there_and_back() -> None:
     message = wire.decode(wire.encode(wire.to_message(result(), "main", 456)))
     again = wire.to_masks(message)
     assert (message.v, message.stream, message.published_ns) == (1, "main", 456)
-    assert (again.frame_index, again.size, again.pts_s, again.captured_ns) == (12, (10, 20), 0.4, 123)
+    assert (again.frame_index, again.size, again.pts_s, again.captured_ns) == (
+        12,
+        (10, 20),
+        0.4,
+        123,
+    )
     assert (again.stamps, again.dropped) == ({"encoded": 5}, {"overrun": 2})
     for ours, theirs in zip(again.objects, result().objects, strict=True):
         assert (ours.id, ours.label, ours.state, ours.box) == (

@@ -48,6 +48,9 @@ def run(
     record: Annotated[Path | None, typer.Option(help="Record masks and video here.")] = None,
     no_web: Annotated[bool, typer.Option("--no-web", help="No live page.")] = False,
     web_port: Annotated[int | None, typer.Option(help="Port of the page; 0: a free one.")] = None,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the page in a browser once it is there.")
+    ] = False,
     endpoint: Annotated[
         str | None, typer.Option(help="Where to publish (tcp://, ipc://); none: nowhere.")
     ] = None,
@@ -76,11 +79,15 @@ def run(
     overrides: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if endpoint == "none":
         overrides["publish.endpoint"] = None
-    return start(config, overrides, report, verbose)
+    return start(config, overrides, report, verbose, open_page)
 
 
 def start(
-    path: Path | None, overrides: dict[str, Any], report_path: Path | None, verbose: bool
+    path: Path | None,
+    overrides: dict[str, Any],
+    report_path: Path | None,
+    verbose: bool,
+    open_page: bool = False,
 ) -> int:
     """Run, show, report.
 
@@ -89,6 +96,7 @@ def start(
         overrides: Values by dotted key that win over it.
         report_path: Where the report goes, or None; written whatever the end of the run is.
         verbose: Show what libraries print.
+        open_page: Open the page in a browser once it is there.
 
     Returns:
         The exit status.
@@ -98,19 +106,24 @@ def start(
     """
     from stream import pipeline
     from stream.config import load
+    from stream.pipeline import Observer
     from stream.report import Report, check_writable
-    from stream.terminal import LiveView, PlainView, end_line
+    from stream.terminal import LiveView, PageOpener, PlainView, end_line
 
     if report_path is not None:
         check_writable(report_path)
     config = load(path, overrides)
+
+    def seen(view: Observer) -> Observer:
+        return PageOpener(view) if open_page else view
+
     report = Report(errors=["the run ended by a defect of maskcast"], exit=1)
     try:
         if sys.stderr.isatty():
             with LiveView(verbose=verbose) as view:
-                report = pipeline.run(config, view, parts=PARTS)
+                report = pipeline.run(config, seen(view), parts=PARTS)
         else:
-            report = pipeline.run(config, PlainView(verbose=verbose), parts=PARTS)
+            report = pipeline.run(config, seen(PlainView(verbose=verbose)), parts=PARTS)
     finally:
         if report_path is not None:
             report.write(report_path)

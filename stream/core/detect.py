@@ -119,4 +119,4 @@ def default_clip_size(name: str, visual: object) -> int:
     patch = getattr(visual, "patch_size", (16, 16))
     side = patch[0] if isinstance(patch, tuple) else int(patch)
     wanted = 448 if side >= 32 else 336
-    return int(round(wanted / side)) * side
+    return round(wanted / side) * side

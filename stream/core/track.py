@@ -185,9 +185,7 @@ class TrackCore:
 
     # -- books -----------------------------------------------------------------------------------
 
-    def _book(
-        self, frame: Frame, tracked: dict[int, ObjectMask]
-    ) -> tuple[TrackedObject, ...]:
+    def _book(self, frame: Frame, tracked: dict[int, ObjectMask]) -> tuple[TrackedObject, ...]:
         ended = self._tracks.stepped(
             self._step,
             frame.pts_s,

@@ -123,7 +123,9 @@ class Tracker(Stage):
             self.io.control.wait(IDLE_S, self._outbox.socket)
         self._client.wait_for_detector()
         self._inbox = Inbox(self.io.connect(FRAMES))
-        ahead, _ = credits_for(self.io.control.facts["policy"], self.io.config.transport.ring_slots)
+        policy = self.io.control.facts["policy"]
+        self._core.live = policy == "latest"
+        ahead, _ = credits_for(policy, self.io.config.transport.ring_slots)
         self._inbox.grant(ahead)
         try:
             while not self._ended:

@@ -43,4 +43,6 @@ def test_read_only_memory_is_accepted_and_gray_is_refused() -> None:
     image.flags.writeable = False
     to_input(image, (4, 4), IMAGENET_MEAN, IMAGENET_STD, torch.device("cpu"))
     with pytest.raises(ValueError, match=r"\(H, W, 3\) uint8 RGB is needed"):
-        to_input(np.zeros((4, 4), np.uint8), (4, 4), IMAGENET_MEAN, IMAGENET_STD, torch.device("cpu"))
+        to_input(
+            np.zeros((4, 4), np.uint8), (4, 4), IMAGENET_MEAN, IMAGENET_STD, torch.device("cpu")
+        )

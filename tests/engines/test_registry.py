@@ -15,7 +15,9 @@ def _empty_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_model_names_the_known_ones() -> None:
-    with pytest.raises(ModelError, match=r"model 'sam3' is unknown; accepted are micro, sam2.1-tiny"):
+    with pytest.raises(
+        ModelError, match=r"model 'sam3' is unknown; accepted are micro, sam2.1-tiny"
+    ):
         registry.load_tracker("sam3")
     with pytest.raises(ModelError, match="CLIP model 'ViT-Z-9' is unknown"):
         registry.load_clip("ViT-Z-9", "random:0")

@@ -99,9 +99,7 @@ PROMPTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("prompt", list(PROMPTS))
-def test_equals_the_official_predictor(
-    pair: tuple[Any, Any], clip_dir: Path, prompt: str
-) -> None:
+def test_equals_the_official_predictor(pair: tuple[Any, Any], clip_dir: Path, prompt: str) -> None:
     predictor, model = pair
     expected = run_official(predictor, clip_dir, prompt)
     tracker = Tracker(model)
@@ -171,7 +169,9 @@ def test_memory_is_bounded(pair: tuple[Any, Any]) -> None:
     ],
 )
 def test_bad_prompts_say_what_is_accepted(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message.replace("[", r"\[").replace("(", r"\(").replace(")", r"\)")):
+    with pytest.raises(
+        ValueError, match=message.replace("[", r"\[").replace("(", r"\(").replace(")", r"\)")
+    ):
         Prompt(**arguments)
 
 

@@ -16,7 +16,9 @@ def test_the_fit_finds_the_curve_that_made_the_data() -> None:
     slope, offset = fit(raw, right)
     assert slope == pytest.approx(3.0, abs=0.4)
     assert offset == pytest.approx(-1.0, abs=0.3)
-    assert calibrate(raw, (slope, offset)).mean() == pytest.approx(float(right.float().mean()), abs=0.02)
+    assert calibrate(raw, (slope, offset)).mean() == pytest.approx(
+        float(right.float().mean()), abs=0.02
+    )
 
 
 def test_one_sided_data_is_refused() -> None:
