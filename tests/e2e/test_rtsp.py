@@ -15,7 +15,7 @@ from stream import rle
 from tests.e2e.conftest import MASKCAST, accounted, environment, report_of
 from tests.support.rtsp_server import RtspServer, free_port, why_not
 
-pytestmark = [pytest.mark.rtsp, pytest.mark.slow]
+pytestmark = [pytest.mark.rtsp, pytest.mark.slow, pytest.mark.timeout(240)]
 
 SECONDS = 20
 

@@ -20,6 +20,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_the_demo_finds_most_cells_and_accounts_for_every_frame(
     maskcast: Maskcast, tmp_path: Path
 ) -> None:
@@ -74,6 +75,8 @@ def test_the_official_architectures_take_the_same_way(
     assert report["detection"]["events"] >= 1
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_five_starts_and_stops_leave_nothing_behind(
     maskcast: Maskcast, tmp_path: Path, nuclei_film: Path
 ) -> None:
@@ -110,3 +113,28 @@ def test_help_is_quick_to_import_and_names_the_commands(maskcast: Maskcast) -> N
         check=True,
     )
     assert heavy.stdout.strip() == "False"
+
+
+def test_a_full_disk_ends_the_run_with_one_line_and_keeps_what_was_written(
+    maskcast: Maskcast, tmp_path: Path, nuclei_film: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    try:
+        outcome = maskcast(
+            "run", "--source", nuclei_film, "--weights", "random:0", "--clip-weights", "random:0",
+            "--no-web", "--endpoint", "none", "--record", disk, "--report", "r.json",
+        )  # fmt: skip
+        assert outcome.status == 1
+        assert "Traceback" not in outcome.err
+        assert "No space left on device" in outcome.last_line
+        (lines_path,) = disk.rglob("masks.jsonl")
+        written = [json.loads(line)["frame"] for line in lines_path.read_text().splitlines()]
+        assert written == list(range(len(written)))
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+    assert accounted(report_of(tmp_path / "r.json"))
