@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/maskcast run configs/demo.yaml --open
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

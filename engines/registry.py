@@ -77,6 +77,7 @@ def load_tracker(
     backend: str = "torch",
     precision: str = "fp32",
     device: str = "cpu",
+    non_overlap: bool | None = None,
 ) -> Tracker:
     """Load a SAM2 model and wrap it in a tracker.
 
@@ -87,6 +88,8 @@ def load_tracker(
         backend: `torch`.
         precision: `fp32`, `bf16`, `fp16`, or `auto`: bf16 where the processor has it.
         device: A torch device.
+        non_overlap: Give a pixel that several objects claim to the surest; None for the model's
+            own way: `micro` does, the official models do not.
 
     Raises:
         ModelError: The name, the weights, the backend or the size cannot be used.
@@ -100,6 +103,7 @@ def load_tracker(
         device=device,
         rendered_prompts=name in RENDERED_PROMPTS,
         limits=MICRO_LIMITS if name == "micro" else None,
+        non_overlap=name == "micro" if non_overlap is None else non_overlap,
     )
 
 

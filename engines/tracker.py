@@ -101,6 +101,7 @@ class Tracker:
         device: str = "cpu",
         rendered_prompts: bool = False,
         limits: Limits | None = None,
+        non_overlap: bool = False,
     ) -> None:
         """Wrap a model.
 
@@ -110,6 +111,8 @@ class Tracker:
             device: A torch device.
             rendered_prompts: Whether the model wants prompts drawn as well (`engines.prompts`).
             limits: How much an object remembers; None for what SAM2.1 attends to.
+            non_overlap: Give a pixel that several objects claim to the surest of them, in the
+                masks and in the memories; the official predictor's default is not to.
 
         Raises:
             ValueError: An unknown precision.
@@ -120,6 +123,7 @@ class Tracker:
         self.rendered_prompts = rendered_prompts
         self._dtype = PRECISIONS[self.precision]
         self._limits = limits or Limits()
+        self._non_overlap = non_overlap
         self._memories: dict[int, Memory] = {}
         self._memory_pos: torch.Tensor | None = None
         self._top_pos: torch.Tensor | None = None
@@ -214,8 +218,8 @@ class Tracker:
             else:
                 spatial, pointers = memory.attended(frame_index, self._conditioning_row)
                 alike[len(spatial), len(pointers)].append(obj_id)
-        for ids in alike.values():
-            results |= self._track(frame_index, features, ids)
+        if alike:
+            results |= self._track(frame_index, features, list(alike.values()))
         return {obj_id: results[obj_id] for obj_id in self._memories}
 
     def remove_object(self, obj_id: int) -> None:
@@ -311,21 +315,35 @@ class Tracker:
 
     # -- frames without a prompt -----------------------------------------------------------------
 
-    def _track(self, frame_index: int, features: Features, ids: list[int]) -> dict[int, ObjectMask]:
-        count = len(ids)
+    def _track(
+        self, frame_index: int, features: Features, groups: list[list[int]]
+    ) -> dict[int, ObjectMask]:
+        """Step all objects; those of one group attend to equally many memories."""
+        outs = [self._decode(frame_index, features, ids) for ids in groups]
+        low, high, ious, pointers, scores = (torch.cat(part) for part in zip(*outs, strict=True))
+        if self._non_overlap:
+            low = self.model._apply_non_overlapping_constraints(low)
+            side = (self.image_size, self.image_size)
+            high = F.interpolate(low, size=side, mode="bilinear", align_corners=False)
+        memories = self._encode_memory(features, high, scores, prompted=False)
+        results = {}
+        for row, obj_id in enumerate(obj_id for ids in groups for obj_id in ids):
+            self._memories[obj_id].write(frame_index, memories[row], pointers[row])
+            results[obj_id] = _as_mask(_output(low[row, 0], ious[row], scores[row]))
+        return results
+
+    def _decode(
+        self, frame_index: int, features: Features, ids: list[int]
+    ) -> tuple[torch.Tensor, ...]:
+        """Return low- and high-resolution logits, best IoUs, pointers and object scores."""
         with self._autocast():
             pix = self._attend(frame_index, features, ids)
             _, _, ious, low, high, pointers, scores = self.model._forward_sam_heads(
                 backbone_features=pix,
-                high_res_features=_expand(features.high_res, count),
+                high_res_features=_expand(features.high_res, len(ids)),
                 multimask_output=self.model._use_multimask(False, None),
             )
-        memories = self._encode_memory(features, high.float(), scores, prompted=False)
-        results = {}
-        for row, obj_id in enumerate(ids):
-            self._memories[obj_id].write(frame_index, memories[row], pointers[row].float())
-            results[obj_id] = _as_mask(_output(low[row, 0], ious[row], scores[row]))
-        return results
+        return low.float(), high.float(), ious.amax(1), pointers.float(), scores.float()
 
     def _attend(self, frame_index: int, features: Features, ids: list[int]) -> torch.Tensor:
         """Condition the frame's features on the memories of objects with equally many of them."""

@@ -81,6 +81,8 @@ class TrackerConfig(Section):
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 2
     max_objects: Annotated[int, Field(ge=1, le=1000)] = 32
+    non_overlap: bool | None = None
+    """Give a pixel that several objects claim to the surest; null: `micro` does, the others not."""
 
 
 class DetectorConfig(Section):

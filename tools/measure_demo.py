@@ -87,23 +87,23 @@ class Tally:
         true, areas = np.unique(ids, return_counts=True)
         visible = {int(i): int(a) for i, a in zip(true, areas, strict=True) if i and a >= 60}
         self.true += len(visible)
+        best: dict[int, tuple[float, int]] = {}
         for item in masks.objects:
             if item.area == 0:
                 continue
+            self.given += 1
             x0, y0, x1, y1 = item.box
             inside = ids[y0:y1, x0:x1][item.mask]
             hit, shared = np.unique(inside[inside > 0], return_counts=True)
-            self.given += 1
-            if not len(hit):
-                continue
-            best = int(hit[shared.argmax()])
-            iou = shared.max() / (item.area + visible.get(best, 0) - shared.max())
-            if iou < 0.5:
-                continue
+            for cell, count in zip(hit.tolist(), shared.tolist(), strict=True):
+                iou = count / (item.area + visible.get(cell, 0) - count)
+                if cell in visible and iou >= 0.5:
+                    best[cell] = max(best.get(cell, (0.0, 0)), (iou, item.id))
+        for cell, (iou, track) in best.items():
             self.found += 1
-            self.iou += float(iou)
-            self.id_changes += self._last.get(best, item.id) != item.id
-            self._last[best] = item.id
+            self.iou += iou
+            self.id_changes += self._last.get(cell, track) != track
+            self._last[cell] = track
 
 
 def measure(config: Config, seed: int, args: argparse.Namespace, tick: Any) -> Figures:

@@ -63,6 +63,7 @@ class TrackCore:
                 image_size=config.image_size,
                 precision=config.precision,
                 device=config.device,
+                non_overlap=config.non_overlap,
             )
         except ModelError as error:
             raise UsageError(str(error)) from error

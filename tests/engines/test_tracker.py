@@ -182,3 +182,18 @@ def test_auto_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -
     assert choose_precision("fp16", "cpu") == "fp16"
     with pytest.raises(ValueError, match="accepted are auto, fp32, bf16, fp16"):
         choose_precision("int8", "cpu")
+
+
+def test_objects_share_no_pixel_when_asked(pair: tuple[Any, Any]) -> None:
+    _, model = pair
+    shared = {}
+    for non_overlap in (False, True):
+        tracker = Tracker(model, non_overlap=non_overlap)
+        features = tracker.encode(film(1)[0])
+        tracker.add_object(1, 0, features, mask=square())
+        tracker.add_object(2, 0, features, box=(50.0, 90.0, 110.0, 150.0))
+        tracker.step(0, features)
+        both = tracker.step(1, features)
+        shared[non_overlap] = int((both[1].mask & both[2].mask).sum())
+    assert shared[False] > 0, "the case must not be trivial"
+    assert shared[True] == 0
