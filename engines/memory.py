@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from engines.attention import Projected
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -23,6 +25,16 @@ class Limits:
     """Spatial memories of the frames before this one."""
     recent_pointers: int = 15
     """Object pointers of the frames before this one."""
+
+
+@dataclass(slots=True)
+class Spatial:
+    """What is kept of one frame for attention."""
+
+    raw: torch.Tensor
+    """(S*S, M) bfloat16 as the memory encoder gave it."""
+    projected: Projected | None = None
+    """Keys and values, (L, S*S, D) each; None where they would take too much room."""
 
 
 @dataclass(slots=True)
@@ -42,18 +54,16 @@ class Memory:
     """The memory bank of one object. Frame indices count processed frames, without gaps."""
 
     limits: Limits = field(default_factory=Limits)
-    conditioning: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
-    """Frame index -> (spatial (S*S, M) bfloat16, pointer (C,)); at most `limits.conditioning`."""
-    spatial: dict[int, torch.Tensor] = field(default_factory=dict)
-    """Frame index -> (S*S, M) bfloat16 of frames without a prompt."""
+    conditioning: dict[int, tuple[Spatial, torch.Tensor]] = field(default_factory=dict)
+    """Frame index -> (spatial memory, pointer (C,)); at most `limits.conditioning`."""
+    spatial: dict[int, Spatial] = field(default_factory=dict)
+    """Frame index -> spatial memory of frames without a prompt."""
     pointers: dict[int, torch.Tensor] = field(default_factory=dict)
     """Frame index -> (C,) of frames without a prompt."""
     prompted: dict[int, Output] = field(default_factory=dict)
     """Outputs of prompts for frames that have not been stepped over yet."""
 
-    def write_conditioning(
-        self, frame_index: int, spatial: torch.Tensor, pointer: torch.Tensor
-    ) -> None:
+    def write_conditioning(self, frame_index: int, spatial: Spatial, pointer: torch.Tensor) -> None:
         """Keep a prompted frame; beyond the limit the oldest but the first goes."""
         self.spatial.pop(frame_index, None)
         self.pointers.pop(frame_index, None)
@@ -63,7 +73,7 @@ class Memory:
             oldest = min(index for index in self.conditioning if index != first)
             del self.conditioning[oldest]
 
-    def write(self, frame_index: int, spatial: torch.Tensor, pointer: torch.Tensor) -> None:
+    def write(self, frame_index: int, spatial: Spatial, pointer: torch.Tensor) -> None:
         """Keep a frame without a prompt and forget what is out of reach of the next frame."""
         self.spatial[frame_index] = spatial
         self.pointers[frame_index] = pointer
@@ -74,7 +84,7 @@ class Memory:
 
     def attended(
         self, frame_index: int, conditioning_row: int
-    ) -> tuple[list[tuple[int, torch.Tensor]], list[tuple[int, torch.Tensor]]]:
+    ) -> tuple[list[tuple[int, Spatial]], list[tuple[int, torch.Tensor]]]:
         """Return what a frame attends to.
 
         Args:
@@ -82,7 +92,7 @@ class Memory:
             conditioning_row: Row of the temporal code that stands for prompted frames.
 
         Returns:
-            Spatial memories as (row of the temporal code, (S*S, M)), conditioning frames first and
+            Spatial memories as (row of the temporal code, memory), conditioning frames first and
             then the recent ones from old to new; and pointers as (distance in frames, (C,)).
         """
         spatial = [(conditioning_row, memory) for memory, _ in self.conditioning.values()]

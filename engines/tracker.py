@@ -18,13 +18,16 @@ import torch
 import torch.nn.functional as F
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 
+from engines.attention import MemoryAttention, Projected
 from engines.features import Features
 from engines.images import IMAGENET_MEAN, IMAGENET_STD, to_input
-from engines.memory import Limits, Memory, Output
+from engines.memory import Limits, Memory, Output, Spatial
 from engines.prompts import render_prompt
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 AUTO = "auto"
+# Above this, keys and values of all layers would take hundreds of megabytes an object.
+KEEP_PROJECTED_UP_TO_PX = 512
 
 
 def choose_precision(precision: str, device: str) -> str:
@@ -125,7 +128,9 @@ class Tracker:
         self._limits = limits or Limits()
         self._non_overlap = non_overlap
         self._memories: dict[int, Memory] = {}
-        self._memory_pos: torch.Tensor | None = None
+        self._attention = MemoryAttention(self.model.memory_attention, self._dtype)
+        self._place: torch.Tensor | None = None
+        self._distances: torch.Tensor | None = None
         self._top_pos: torch.Tensor | None = None
 
     @property
@@ -347,39 +352,52 @@ class Tracker:
 
     def _attend(self, frame_index: int, features: Features, ids: list[int]) -> torch.Tensor:
         """Condition the frame's features on the memories of objects with equally many of them."""
-        model = self.model
+        assert self._top_pos is not None, "frames are encoded before they are attended from"
         row = self._conditioning_row
         attended = [self._memories[i].attended(frame_index, row) for i in ids]
-        memory = torch.stack([torch.cat([m for _, m in s]) for s, _ in attended]).float()
-        rows = torch.tensor([[row for row, _ in s] for s, _ in attended], device=self.device)
-        pos = self._position()[rows].flatten(1, 2)
-        per_pointer = model.hidden_dim // model.mem_dim
-        n_pointers = len(attended[0][1])
-        if n_pointers:
-            pointers = torch.stack([torch.stack([p for _, p in q]) for _, q in attended])
-            memory = torch.cat([memory, pointers.view(len(ids), -1, model.mem_dim)], dim=1)
-            away = torch.tensor([[float(d) for d, _ in q] for _, q in attended], device=self.device)
-            width = model.hidden_dim if model.proj_tpos_enc_in_obj_ptrs else model.mem_dim
-            code = get_1d_sine_pe(away.flatten() / (model.max_obj_ptrs_in_encoder - 1), dim=width)
-            code = model.obj_ptr_tpos_proj(code).view(len(ids), n_pointers, model.mem_dim)
-            pos = torch.cat([pos, code.repeat_interleave(per_pointer, dim=1)], dim=1)
-        top = features.top.flatten(2).permute(2, 0, 1).expand(-1, len(ids), -1)
-        assert self._top_pos is not None, "frames are encoded before they are attended from"
-        top_pos = self._top_pos.flatten(2).permute(2, 0, 1).expand(-1, len(ids), -1)
-        out = model.memory_attention(
-            curr=[top],
-            curr_pos=[top_pos],
-            memory=memory.transpose(0, 1),
-            memory_pos=pos.transpose(0, 1),
-            num_obj_ptr_tokens=n_pointers * per_pointer,
-        )
-        conditioned: torch.Tensor = out.permute(1, 2, 0).reshape(len(ids), *features.top.shape[1:])
-        return conditioned
+        parts = [self._spatial_keys([s for s, _ in attended])]
+        if attended[0][1]:
+            parts.append(self._pointer_keys([p for _, p in attended]))
+        memories = parts[0]
+        if len(parts) > 1:
+            memories = Projected(
+                torch.cat([p.keys for p in parts], dim=2),
+                torch.cat([p.values for p in parts], dim=2),
+            )
+        top = features.top[0].flatten(1).T
+        out = self._attention(top, self._top_pos[0].flatten(1).T, memories)
+        return out.transpose(1, 2).reshape(len(ids), *features.top.shape[1:])
+
+    def _spatial_keys(self, objects: list[list[tuple[int, Spatial]]]) -> Projected:
+        """Return keys and values (L, B, K*S*S, D) of K spatial memories of each of B objects."""
+        place, distances = self._codes()
+        keys, values = [], []
+        for memories in objects:
+            projected = [
+                m.projected or _only(self._attention.project(m.raw[None], place))
+                for _, m in memories
+            ]
+            rows = [row for row, _ in memories]
+            keys.append(torch.stack([p.keys for p in projected], 1) + distances[:, rows])
+            values.append(torch.stack([p.values for p in projected], 1))
+        return Projected(torch.stack(keys, 1).flatten(2, 3), torch.stack(values, 1).flatten(2, 3))
+
+    def _pointer_keys(self, objects: list[list[tuple[int, torch.Tensor]]]) -> Projected:
+        """Return keys and values (L, B, P, D) of the object pointers of each of B objects."""
+        model, count = self.model, len(objects)
+        tokens = torch.stack([torch.stack([p for _, p in q]) for q in objects])
+        away = torch.tensor([[float(d) for d, _ in q] for q in objects], device=self.device)
+        width = model.hidden_dim if model.proj_tpos_enc_in_obj_ptrs else model.mem_dim
+        codes = get_1d_sine_pe(away.flatten() / (model.max_obj_ptrs_in_encoder - 1), dim=width)
+        codes = model.obj_ptr_tpos_proj(codes).view(count, -1, model.mem_dim)
+        # A pointer is wider than a memory and becomes several tokens.
+        codes = codes.repeat_interleave(model.hidden_dim // model.mem_dim, dim=1)
+        return self._attention.project_pointers(tokens.view(count, -1, model.mem_dim), codes)
 
     def _encode_memory(
         self, features: Features, masks: torch.Tensor, scores: torch.Tensor, *, prompted: bool
-    ) -> torch.Tensor:
-        """Return (B, S*S, M) bfloat16 memories of (B, 1, image_size, image_size) mask logits."""
+    ) -> list[Spatial]:
+        """Return the memories of (B, 1, image_size, image_size) mask logits."""
         count = len(masks)
         top = features.top.flatten(2).permute(2, 0, 1).expand(-1, count, -1)
         with self._autocast():
@@ -390,27 +408,39 @@ class Tracker:
                 object_score_logits=scores,
                 is_mask_from_pts=prompted,
             )
-        if self._memory_pos is None:
-            self._memory_pos = pos[-1][:1].float()
+        if self._place is None:
+            self._place = pos[-1][0].float().flatten(1).T
         # The official predictor keeps memories in bfloat16; equal results need the same rounding.
-        flat: torch.Tensor = memory.to(torch.bfloat16).flatten(2).transpose(1, 2)
-        return flat
+        raw = memory.to(torch.bfloat16).flatten(2).transpose(1, 2)
+        if self.image_size > KEEP_PROJECTED_UP_TO_PX:
+            return [Spatial(row) for row in raw]
+        kept = self._attention.project(raw, self._place)
+        return [
+            Spatial(raw[row], Projected(kept.keys[:, row], kept.values[:, row]))
+            for row in range(count)
+        ]
 
     @property
     def _conditioning_row(self) -> int:
         return int(self.model.num_maskmem) - 1
 
-    def _position(self) -> torch.Tensor:
-        """Return (7, S*S, M): place in the frame plus distance in time, by temporal row."""
-        assert self._memory_pos is not None, "a memory is attended to only after one was written"
-        place = self._memory_pos.flatten(2).transpose(1, 2)
-        codes: torch.Tensor = self.model.maskmem_tpos_enc.view(-1, 1, self.model.mem_dim)
-        return place + codes
+    def _codes(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the code of places (S*S, M), and what each distance adds to keys (L, 7, S*S, D)."""
+        assert self._place is not None, "a memory is attended to only after one was written"
+        if self._distances is None:
+            codes = self.model.maskmem_tpos_enc.view(-1, self.model.mem_dim)
+            self._distances = self._attention.distances(codes)
+        return self._place, self._distances
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
             self.device.type, dtype=self._dtype, enabled=self._dtype != torch.float32
         )
+
+
+def _only(projected: Projected) -> Projected:
+    """Take the one object of a batch of one."""
+    return Projected(projected.keys[:, 0], projected.values[:, 0])
 
 
 def _expand(levels: list[torch.Tensor], count: int) -> list[torch.Tensor]:
