@@ -425,7 +425,7 @@ class Tracker:
         return int(self.model.num_maskmem) - 1
 
     def _codes(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the code of places (S*S, M), and what each distance adds to keys (L, 7, S*S, D)."""
+        """Return place codes (S*S, M), and what each distance adds to keys (L, 7, S*S, D)."""
         assert self._place is not None, "a memory is attended to only after one was written"
         if self._distances is None:
             codes = self.model.maskmem_tpos_enc.view(-1, self.model.mem_dim)

@@ -79,7 +79,8 @@ class TrackerConfig(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the processor computes it in hardware, else fp32."""
     device: str = "cpu"
-    threads: Annotated[int, Field(ge=1)] = 2
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads for the networks; null: all cores but the detector's, one at least."""
     max_objects: Annotated[int, Field(ge=1, le=1000)] = 32
     non_overlap: bool | None = None
     """Give a pixel that several objects claim to the surest; null: `micro` does, the others not."""

@@ -54,7 +54,8 @@ class TrackCore:
         """
         import torch
 
-        torch.set_num_threads(self._config.threads)
+        if self._config.threads is not None:
+            torch.set_num_threads(self._config.threads)
         config = self._config
         try:
             self._tracker: Tracker = load_tracker(

@@ -117,7 +117,9 @@ class ThreadChild:
 
 def threads_of(stage: str, config: Config) -> int:
     """Return how many threads a stage's numeric libraries may use."""
-    return {"tracker": config.tracker.threads, "detector": config.detector.threads}.get(stage, 1)
+    cores = os.cpu_count() or 1
+    tracker = config.tracker.threads or max(1, cores - config.detector.threads)
+    return {"tracker": tracker, "detector": config.detector.threads}.get(stage, 1)
 
 
 def how_it_ended(status: int) -> str:

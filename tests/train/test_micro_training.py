@@ -14,6 +14,7 @@ from tests.train.microscenes import discs
 from train import micro_clip, micro_sam2
 from train.checkpoint import export_weights, load_checkpoint, load_weights, save_checkpoint
 from train.clip_data import Scene, crop_anywhere, shapes_scene
+from train.clip_losses import clip_loss, evidence
 from train.evaluate_sam2 import measure_films, measure_stills, squeeze
 from train.motion import Clip
 from train.pool import Pool
@@ -143,9 +144,7 @@ def test_clip_learns_a_single_batch() -> None:
     optimizer = torch.optim.AdamW(trainer.model.parameters(), lr=5e-4)
     for _ in range(6):
         rng = np.random.default_rng(0)
-        loss, _ = micro_clip.clip_loss(
-            trainer.model, trainer.heads, trainer.tokenizer, [scene], rng
-        )
+        loss, _ = clip_loss(trainer.model, trainer.heads, trainer.tokenizer, [scene], rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -157,7 +156,7 @@ def test_evidence_is_the_logit_of_a_softmax() -> None:
     torch.manual_seed(0)
     features, query, negatives = torch.randn(5, 8), torch.randn(1, 8), torch.randn(4, 8)
     scale = torch.tensor(10.0)
-    found = micro_clip.evidence(features, query, negatives, scale).sigmoid()[:, 0]
+    found = evidence(features, query, negatives, scale).sigmoid()[:, 0]
     texts = torch.nn.functional.normalize(torch.cat([query, negatives]), dim=-1)
     logits = scale * torch.nn.functional.normalize(features, dim=-1) @ texts.t()
     assert torch.allclose(found, logits.softmax(dim=1)[:, 0], atol=1e-5)
