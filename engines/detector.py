@@ -20,8 +20,11 @@ from engines.dense import dense_features
 from engines.features import Features
 from engines.images import OPENAI_MEAN, OPENAI_STD, to_input
 from engines.prompts import render_prompt
-from engines.proposals import grid_points, peaks, stability, suppress
+from engines.proposals import grid_points, peaks, regions, stability, suppress
 from engines.texts import TextBank
+
+CHUNK = 32
+"""Prompts decoded together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class DetectorSettings:
     peak_threshold: float = 0.35
     max_prompts: int = 96
     sweep_grid: int = 0
-    """Side of the prompt grid laid over warm regions; 0 prompts peaks with their regions' boxes."""
+    """Side of the grid of clicks laid over warm regions, beside the regions' boxes; 0 for none."""
     min_quality: float = 0.6
     """Lowest predicted IoU x stability x object probability."""
     nms_iou: float = 0.5
@@ -111,10 +114,9 @@ class TextDetector:
         """
         dense = self._dense(image)
         heat = self._heat(dense, texts, negatives)
-        points, boxes = self._prompts(heat.amax(0))
+        points, logits, quality = self._propose(features, heat.amax(0))
         if not len(points):
             return []
-        logits, quality = self._decode(features, points, boxes)
         keep = self._select(logits, quality, features.frame_size)
         if not len(keep):
             return []
@@ -152,32 +154,48 @@ class TextDetector:
 
     # -- prompts ---------------------------------------------------------------------------------
 
-    def _prompts(self, heat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return (P, 2) points and, in peak mode, (P, 4) boxes, both as fractions of the frame."""
+    def _propose(
+        self, features: Features, heat: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Prompt the decoder where it is warm.
+
+        Returns:
+            (P, 2) prompted points as fractions of the frame, (P, h, w) logits and (P,) quality.
+        """
         use = self.settings
         threshold = 0.0 if use.accept_best else use.peak_threshold
+        parts = []
+        points, boxes = regions(heat, _region_threshold(heat, threshold))
+        if len(points):
+            points, boxes = points[: use.max_prompts], boxes[: use.max_prompts]
+            parts.append((points, *self._decode(features, points, boxes)))
+        clicks = self._clicks(heat, threshold)[: use.max_prompts]
+        if len(clicks):
+            parts.append((clicks, *self._decode(features, clicks, None)))
+        if not parts:
+            none = torch.zeros(0)
+            return none, none, none
+        points, logits, quality = (torch.cat(part) for part in zip(*parts, strict=True))
+        return points, logits, quality
+
+    def _clicks(self, heat: torch.Tensor, threshold: float) -> torch.Tensor:
+        """Return (P, 2) points as fractions of the frame: peaks, then the grid."""
         height, width = heat.shape
-        found = peaks(heat, threshold)
         size = torch.tensor([width, height], device=heat.device)
-        points = (found.flip(1) + 0.5) / size
-        if not use.sweep_grid:
-            points = points[: use.max_prompts]
-            boxes = [_region(heat, row.tolist(), threshold) for row in found[: use.max_prompts]]
-            if not boxes:
-                return points, None
-            return points, torch.tensor(boxes, device=heat.device) / size.repeat(2)
-        swept = grid_points(heat, use.sweep_grid, threshold)
-        return torch.cat([points, swept])[: use.max_prompts], None
+        points = (peaks(heat, threshold).flip(1) + 0.5) / size
+        if not self.settings.sweep_grid:
+            return points
+        return torch.cat([points, grid_points(heat, self.settings.sweep_grid, threshold)])
 
     def _decode(
         self, features: Features, points: torch.Tensor, boxes: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (P, h, w) logits of the best of three masks and (P,) quality, in chunks."""
+        """Return (P, h, w) logits of the best mask and (P,) quality of each prompt, in chunks."""
         parts = [
             self._decode_chunk(
-                features, points[i : i + 32], None if boxes is None else boxes[i : i + 32]
+                features, points[i : i + CHUNK], None if boxes is None else boxes[i : i + CHUNK]
             )
-            for i in range(0, len(points), 32)
+            for i in range(0, len(points), CHUNK)
         ]
         return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
@@ -203,7 +221,8 @@ class TextDetector:
             image_pe=sam.sam_prompt_encoder.get_dense_pe(),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
-            multimask_output=True,
+            # A box says how large the object is; a click alone may mean a part or the whole.
+            multimask_output=boxes is None,
             repeat_image=False,
             high_res_features=[f.expand(count, -1, -1, -1) for f in features.high_res],
         )
@@ -299,20 +318,9 @@ def _coverage(logits: torch.Tensor, grid: tuple[int, int], points: torch.Tensor)
     return cover / cover.flatten(1).sum(1)[:, None, None]
 
 
-def _region(heat: torch.Tensor, peak: list[int], threshold: float) -> list[float]:
-    """Return x0, y0, x1, y1 in patches of the warm region around a peak, grown patch by patch."""
-    row, col = peak
-    warm = heat >= max(threshold, 0.5 * float(heat[row, col]))
-    region = torch.zeros_like(warm)
-    region[row, col] = True
-    while True:
-        grown = F.max_pool2d(region[None, None].float(), 3, 1, 1)[0, 0].bool() & warm
-        if bool((grown == region).all()):
-            break
-        region = grown
-    rows = region.any(1).nonzero()[:, 0]
-    cols = region.any(0).nonzero()[:, 0]
-    return [float(cols[0]), float(rows[0]), float(cols[-1]) + 1, float(rows[-1]) + 1]
+def _region_threshold(heat: torch.Tensor, threshold: float) -> float:
+    """Return where regions end: halfway up to the warmest place, so that neighbours come apart."""
+    return max(threshold, 0.5 * float(heat.max()))
 
 
 def _box(mask: npt.NDArray[np.bool_], width: int, height: int) -> tuple[float, float, float, float]:

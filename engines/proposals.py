@@ -45,6 +45,56 @@ def grid_points(heat: torch.Tensor, side: int, threshold: float) -> torch.Tensor
     return points[values.argsort(descending=True, stable=True)]
 
 
+def regions(heat: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the connected warm regions of a heatmap, the warmest first.
+
+    Args:
+        heat: (h, w) probabilities.
+        threshold: Lowest value inside a region; neighbours by edge or corner belong together.
+
+    Returns:
+        (R, 2) points x, y, the warmest place nearest to the region's middle, and (R, 4) boxes
+        x0, y0, x1, y1; both as fractions of the width and the height.
+    """
+    height, width = heat.shape
+    labels = _labels(heat >= threshold)
+    points, boxes, peaks_ = [], [], []
+    for label in sorted(set(labels.flatten().tolist())):
+        if label == 0:
+            continue
+        rows, cols = (labels == label).nonzero(as_tuple=True)
+        values = heat[rows, cols]
+        away = (rows - rows.float().mean()) ** 2 + (cols - cols.float().mean()) ** 2
+        away = away.masked_fill(values < 0.9 * values.max(), float("inf"))
+        middle = int(away.argmin())
+        points.append([(float(cols[middle]) + 0.5) / width, (float(rows[middle]) + 0.5) / height])
+        boxes.append(
+            [
+                float(cols.min()) / width,
+                float(rows.min()) / height,
+                (float(cols.max()) + 1) / width,
+                (float(rows.max()) + 1) / height,
+            ]
+        )
+        peaks_.append(float(values.max()))
+    order = torch.tensor(peaks_).argsort(descending=True, stable=True)
+    return (
+        torch.tensor(points, device=heat.device).view(-1, 2)[order],
+        torch.tensor(boxes, device=heat.device).view(-1, 4)[order],
+    )
+
+
+def _labels(warm: torch.Tensor) -> torch.Tensor:
+    """Return (h, w) with one number above 0 for each connected region."""
+    numbers = torch.arange(1, warm.numel() + 1, device=warm.device).view_as(warm)
+    labels = torch.where(warm, numbers, 0).float()
+    while True:  # the largest number of a region spreads through it
+        spread = F.max_pool2d(labels[None, None], 3, 1, 1)[0, 0] * warm
+        if torch.equal(spread, labels):
+            return labels.long()
+        labels = spread
+
+
 def sample(heat: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Return a heatmap's bilinear values at (P, 2) fractional x, y."""
     grid = (points * 2 - 1).view(1, 1, -1, 2).to(heat.dtype)

@@ -98,8 +98,8 @@ class DetectorConfig(Section):
     peak_threshold: Fraction = 0.35
     max_prompts: Annotated[int, Field(ge=1)] = 96
     sweep_grid: Annotated[int, Field(ge=0, le=64)] | None = None
-    """Side of the prompt grid laid over warm regions; 0 prompts heatmap peaks with their regions'
-    boxes; null: 16 for `micro`, 0 else."""
+    """Side of the grid of clicks laid over warm regions, beside the regions' boxes and the peaks;
+    0 for none; null: 16 for `micro`, 0 else."""
     min_quality: Fraction = 0.6
     """Lowest predicted IoU x stability x object probability of a mask."""
     nms_iou: Fraction = 0.5

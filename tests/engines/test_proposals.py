@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engines.proposals import grid_points, overlaps, peaks, sample, stability, suppress
+from engines.proposals import (
+    grid_points,
+    overlaps,
+    peaks,
+    regions,
+    sample,
+    stability,
+    suppress,
+)
 
 
 def test_peaks_come_highest_first_and_a_plateau_gives_one() -> None:
@@ -46,3 +54,21 @@ def test_empty_masks_overlap_nothing() -> None:
     empty = torch.zeros(1, 4, 4, dtype=torch.bool)
     iou, contained = overlaps(empty, empty)
     assert iou.item() == contained.item() == 0.0
+
+
+def test_regions_have_tight_boxes_and_a_point_inside() -> None:
+    heat = torch.zeros(8, 10)
+    heat[1:4, 2:5] = 0.8
+    heat[6, 7:10] = 0.9
+    heat[5, 6] = 0.9  # touches by a corner
+    points, boxes = regions(heat, 0.5)
+    assert boxes.mul(torch.tensor([10, 8, 10, 8])).round().tolist() == [[6, 5, 10, 7], [2, 1, 5, 4]]
+    assert points.mul(torch.tensor([10, 8]))[1].tolist() == pytest.approx([3.5, 2.5])
+    x, y = points[0].tolist()
+    assert heat[int(y * 8), int(x * 10)] > 0.5, "the point lies in the region and not in its hole"
+
+
+def test_a_cold_map_has_no_regions() -> None:
+    points, boxes = regions(torch.zeros(4, 4), 0.5)
+    assert points.shape == (0, 2)
+    assert boxes.shape == (0, 4)
