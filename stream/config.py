@@ -120,6 +120,9 @@ class LifecycleConfig(Section):
     remove_after_unsupported: Annotated[int, Field(ge=1)] = 8
     remove_after_empty_s: Seconds = 2.0
     duplicate_iou: Fraction = 0.7
+    misfit_contained: Fraction = 0.7
+    """A track follows a part of an object, or several, when it and a detection that does not
+    support it lie in one another by so much; it then follows the detection."""
     recondition_score: Fraction = 0.8
     history_frames: Annotated[int, Field(ge=1, le=512)] = 64
 

@@ -19,24 +19,32 @@ from stream.frame import BoolMask, Detection, State
 Matrix = npt.NDArray[np.float32]
 
 
-def iou_matrix(a: Sequence[BoolMask], b: Sequence[BoolMask]) -> Matrix:
-    """Return the pairwise IoU of masks of one size.
+def overlap_matrices(a: Sequence[BoolMask], b: Sequence[BoolMask]) -> tuple[Matrix, Matrix]:
+    """Return how masks of one size overlap, pair by pair.
 
     Args:
         a: N masks, (h, w) bool.
         b: M masks, (h, w) bool.
 
     Returns:
-        (N, M) float32 in [0, 1]; empty masks overlap nothing.
+        IoU and intersection over the smaller mask, (N, M) float32 in [0, 1] each; empty masks
+        overlap nothing.
     """
     if not a or not b:
-        return np.zeros((len(a), len(b)), dtype=np.float32)
+        none = np.zeros((len(a), len(b)), dtype=np.float32)
+        return none, none
     flat_a = np.stack(a).reshape(len(a), -1).astype(np.float32)
     flat_b = np.stack(b).reshape(len(b), -1).astype(np.float32)
     shared = flat_a @ flat_b.T
-    union = flat_a.sum(1)[:, None] + flat_b.sum(1)[None] - shared
-    out: Matrix = (shared / np.maximum(union, 1.0)).astype(np.float32)
-    return out
+    area_a, area_b = flat_a.sum(1)[:, None], flat_b.sum(1)[None]
+    iou: Matrix = shared / np.maximum(area_a + area_b - shared, 1.0)
+    contained: Matrix = shared / np.maximum(np.minimum(area_a, area_b), 1.0)
+    return iou, contained
+
+
+def iou_matrix(a: Sequence[BoolMask], b: Sequence[BoolMask]) -> Matrix:
+    """Return the pairwise IoU of masks of one size; see `overlap_matrices`."""
+    return overlap_matrices(a, b)[0]
 
 
 def match(iou: Matrix, threshold: float) -> list[tuple[int, int]]:
@@ -59,6 +67,42 @@ def match(iou: Matrix, threshold: float) -> list[tuple[int, int]]:
         left[row, :] = -1.0
         left[:, col] = -1.0
     return pairs
+
+
+def misfits(
+    iou: Matrix, contained: Matrix, pairs: Sequence[tuple[int, int]], rules: LifecycleConfig
+) -> tuple[list[tuple[int, int]], list[int]]:
+    """Find tracks that follow a part of an object, or more than one.
+
+    Such a track overlaps a detection too little to be supported by it, but one lies in the other;
+    or it is supported by one detection and holds another as well.
+
+    Args:
+        iou: (detections, tracks).
+        contained: (detections, tracks), intersection over the smaller.
+        pairs: Detections and tracks that support each other.
+        rules: `misfit_contained`.
+
+    Returns:
+        (detection, track) pairs: what each misfit should follow instead; and tracks that lie in
+        a detection which another track follows already.
+    """
+    inside = contained >= rules.misfit_contained
+    crowded = [(row, col) for row, col in pairs if inside[:, col].sum() > 1]
+    taken = {row for row, _ in pairs}
+    supported = {col for _, col in pairs}
+    fits = np.where(inside, iou, 0.0).astype(np.float32)
+    fits[:, list(supported)] = 0.0
+    free = fits.copy()
+    free[list(taken), :] = 0.0
+    again = [*crowded, *match(free, 1e-6)]
+    mended = {col for _, col in again}
+    parts = [
+        col
+        for col in range(iou.shape[1])
+        if col not in supported | mended and any(fits[row, col] > 0 for row in taken)
+    ]
+    return again, parts
 
 
 def is_new(overlap: float, score: float, rules: LifecycleConfig) -> bool:
@@ -150,6 +194,8 @@ class Changes:
     """New track id -> row of its detection."""
     reconditioned: dict[int, int]
     """Track id -> row of the detection that corrects it."""
+    restarted: dict[int, int]
+    """Track id -> row of the detection that it follows from now on, its memory forgotten."""
     removed: list[int]
 
 
@@ -199,9 +245,16 @@ class Tracks:
         """
         at = {i: m for i, m in self._history.get(step, {}).items() if i in self.tracks}
         ids = list(at)
-        iou = iou_matrix([d.mask for d in detections], [at[i] for i in ids])
+        iou, contained = overlap_matrices([d.mask for d in detections], [at[i] for i in ids])
         pairs = match(iou, self.rules.match_iou)
-        removed = self._judge(ids, at, {ids[col]: detections[row] for row, col in pairs})
+        mended, parts = misfits(iou, contained, pairs, self.rules)
+        pairs = [pair for pair in pairs if pair not in mended]
+        for row, col in mended:  # from here on the track is where its detection is
+            masks = [d.mask for d in detections]
+            iou[:, col] = iou_matrix(masks, [detections[row].mask])[:, 0]
+        supports = {ids[col]: detections[row] for row, col in [*pairs, *mended]}
+        removed = self._judge(ids, at, supports)
+        removed += [ids[col] for col in parts if self.tracks.pop(ids[col], None) is not None]
         reconditioned = {
             ids[col]: row
             for row, col in pairs
@@ -213,10 +266,10 @@ class Tracks:
                 self.rules,
             )
         }
-        taken = {row for row, _ in pairs}
-        born = self._bear(detections, iou, taken)
-        self.accepted += len(pairs) + len(born)
-        return Changes(born, reconditioned, removed)
+        restarted = {ids[col]: row for row, col in mended if ids[col] in self.tracks}
+        born = self._bear(detections, iou, {row for row, _ in [*pairs, *mended]})
+        self.accepted += len(supports) + len(born)
+        return Changes(born, reconditioned, restarted, removed)
 
     def stepped(
         self, step: int, now_s: float, masks: dict[int, BoolMask], object_scores: dict[int, float]

@@ -14,6 +14,8 @@ from stream.lifecycle import (
     is_confirmed,
     is_new,
     match,
+    misfits,
+    overlap_matrices,
     wants_reconditioning,
     younger_duplicates,
 )
@@ -165,3 +167,34 @@ def test_history_is_bounded_and_ids_are_not_used_again_after_a_restart() -> None
     tracks.restart()
     assert tracks.detected(0, [seen(0, 0.95)]).born == {2: 0}
     assert tracks.ever == 2
+
+
+def test_misfits_by_hand() -> None:
+    whole, part, neighbour = block(0), block(0, side=4), block(12)
+    both = whole | neighbour
+    iou, contained = overlap_matrices([whole, neighbour], [part, both])
+    # What covers both follows the one it overlaps as much as the part does, the part is left out.
+    again, parts = misfits(iou, contained, [(0, 0)], RULES)
+    assert again == [(1, 1)]
+    assert parts == []
+    again, parts = misfits(*overlap_matrices([whole], [whole, part]), [(0, 0)], RULES)
+    assert again == []
+    assert parts == [1], "a second track inside an object that is followed already"
+
+
+def test_a_track_over_two_cells_keeps_one_and_the_other_is_born() -> None:
+    tracks = books()
+    tracks.detected(0, [seen(0, 0.95)])
+    tracks.stepped(0, 0.0, {1: block(0) | block(16, side=9)}, {1: 5.0})
+    changes = tracks.detected(0, [seen(0), seen(16, side=9)])
+    assert changes.restarted == {1: 1}, "it keeps the one that it overlaps most"
+    assert changes.born == {2: 0}
+
+
+def test_a_track_of_a_part_is_given_the_whole() -> None:
+    tracks = books()
+    tracks.detected(0, [seen(0, 0.95)])
+    tracks.stepped(0, 0.0, {1: block(2, side=4)}, {1: 5.0})
+    changes = tracks.detected(0, [seen(0, y=2, side=12)])
+    assert changes.restarted == {1: 0}
+    assert changes.born == {}

@@ -176,11 +176,11 @@ class TrackCore:
             return
         side = features.quarter.shape[-1]
         changes = self._tracks.detected(asked, [_shrink(d, side) for d in result.detections])
-        for track_id in changes.removed:
+        for track_id in (*changes.removed, *changes.restarted):
             self._tracker.remove_object(track_id)
+        prompted = changes.born | changes.reconditioned | changes.restarted
         prompts = {
-            track_id: Prompt(mask=result.detections[row].mask)
-            for track_id, row in (changes.born | changes.reconditioned).items()
+            track_id: Prompt(mask=result.detections[row].mask) for track_id, row in prompted.items()
         }
         if prompts:
             self._tracker.add_objects(asked, features, prompts)
