@@ -28,6 +28,13 @@ def server(nuclei_film: Path) -> RtspServer:
     return RtspServer(nuclei_film, fps=10.0)
 
 
+def wait_for(there: Callable[[], bool], limit_s: float = 60.0) -> None:
+    until = time.monotonic() + limit_s
+    while not there():
+        assert time.monotonic() < until, "it did not come"
+        time.sleep(0.05)
+
+
 def test_a_live_stream_is_tracked_and_goes_on_after_the_server_died(
     start: Callable[..., subprocess.Popen[str]], server: RtspServer, tmp_path: Path
 ) -> None:
@@ -37,22 +44,22 @@ def test_a_live_stream_is_tracked_and_goes_on_after_the_server_died(
             "run", "--source", server.url, "--text", "cell nucleus", "--seconds", SECONDS,
             "--endpoint", endpoint, "--no-web", "--report", "r.json",
         )  # fmt: skip
-        watch = subprocess.Popen(
-            [*MASKCAST, "watch", endpoint, "--json", "--timeout", "60"],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
-        assert watch.stdout is not None
-        first = json.loads(watch.stdout.readline())  # the stream is on
+        out = tmp_path / "watched.jsonl"
+        with out.open("w") as stream:
+            watch = subprocess.Popen(
+                [*MASKCAST, "watch", endpoint, "--json", "--timeout", "60"],
+                stdout=stream,
+                env=environment(),
+            )
+        wait_for(lambda: out.stat().st_size > 0)
         time.sleep(6)
         server.kill()
         time.sleep(1.5)
         server.start()
         _, err = run.communicate(timeout=90)
     watch.terminate()
-    lines = [first, *map(json.loads, watch.stdout.read().splitlines())]
     watch.wait(timeout=10)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
 
     assert run.returncode == 0, err
     report = report_of(tmp_path / "r.json")

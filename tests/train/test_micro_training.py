@@ -8,18 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sam2.modeling.position_encoding import apply_rotary_enc
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from engines.micro_text import ByteTokenizer
 from tests.train.microscenes import discs
 from train import micro_clip, micro_sam2
+from train.attributes import attributes_of
 from train.checkpoint import export_weights, load_checkpoint, load_weights, save_checkpoint
 from train.clip_data import Scene, crop_anywhere, shapes_scene
-from train.clip_losses import clip_loss, evidence
+from train.clip_losses import clip_loss, encode_texts, evidence
 from train.evaluate_sam2 import measure_films, measure_stills, squeeze
 from train.motion import Clip
 from train.pool import Pool
 from train.segmenter import DenseHead
-from train.steps import StepOptions, training_loss
+from train.steps import StepOptions, spoil, training_loss
+from train.words import NUCLEUS, shape_concept
 
 
 @pytest.fixture(autouse=True)
@@ -187,3 +191,45 @@ def test_measuring_runs_on_an_untrained_model() -> None:
     film = (image[None].repeat(3, 1, 1, 1), ids[None].repeat(3, 1, 1))
     for kind in ("box", "mask"):
         assert 0 <= measure_films(model, [film], kind, most=2)["iou_at_1"] <= 1
+
+
+def test_short_texts_embed_as_padded_ones() -> None:
+    model = micro_clip.new_model()
+    tokens = ByteTokenizer()(["cell", "紅色圓形", ""])
+    with torch.inference_mode():
+        short, padded = encode_texts(model, tokens), model.encode_text(tokens)
+    assert torch.allclose(short, padded, atol=1e-5)
+
+
+def test_damage_stays_local_and_differentiable() -> None:
+    torch.manual_seed(0)
+    logits = torch.full((6, 64, 64), -4.0)
+    logits[:, 20:30, 20:30] = 4.0
+    logits.requires_grad_()
+    clip = torch.tensor([0, 0, 0, 1, 1, 1])
+    damaged = spoil(logits, clip, np.random.default_rng(0), share=1.0)
+    assert damaged.shape == logits.shape
+    assert not torch.equal(damaged, logits)
+    damaged.sum().backward()
+    assert logits.grad is not None
+    untouched = spoil(logits, clip, np.random.default_rng(0), share=0.0)
+    assert torch.equal(untouched, logits)
+
+
+def test_memory_is_read_locally_at_birth() -> None:
+    attention = micro_sam2.new_model(0).memory_attention.layers[0].cross_attn_image
+    projections = (attention.q_proj, attention.k_proj)
+    query, key = (p.bias.view(1, 1, 1, -1).repeat(1, 1, 256, 1) for p in projections)
+    with torch.inference_mode():
+        query, key = apply_rotary_enc(query, key, freqs_cis=attention.freqs_cis)
+        weight = (query @ key.transpose(-1, -2) / 128**0.5).softmax(dim=-1)[0, 0]
+    centre = 8 * 16 + 8
+    near = weight[centre].view(16, 16)[6:11, 6:11].sum()
+    assert int(weight[centre].argmax()) == centre
+    assert near > 0.95
+
+
+def test_attributes_follow_names() -> None:
+    assert attributes_of(NUCLEUS) == {"family": 1, "colour": -1, "shape": -1, "size": -1}
+    found = attributes_of(shape_concept("blue", "star", "large"))
+    assert found == {"family": 5, "colour": 2, "shape": 3, "size": 1}

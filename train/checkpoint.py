@@ -1,0 +1,81 @@
+"""Checkpoints that resume exactly and are never half written.
+
+Export of weights as fp16 safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write atomically: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(path.suffix + ".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of tensors and plain values.
+
+    Raises:
+        FileNotFoundError: naming the file and what to do.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no checkpoint to resume from; run without --resume to start"
+        )
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def export_weights(state: dict[str, Tensor], path: Path) -> str:
+    """Write a state dict as fp16 safetensors, atomically; returns the file's sha256."""
+    half = {
+        name: (value.half() if value.is_floating_point() else value).contiguous().clone()
+        for name, value in state.items()
+    }
+    for name, value in half.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError(
+                f"weight {name!r} is not finite in fp16; nothing was written to {path}"
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(half, partial, metadata={"format": "pt"})
+    partial.chmod(0o644)
+    os.replace(partial, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load exported weights into a model of the same shape, strictly."""
+    state = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in load_file(path).items()
+    }
+    model.load_state_dict(state, strict=True)
+
+
+class Average:
+    """Exponential moving average of a model's parameters."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.shadow = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        self._pairs = [(k, p) for k, p in model.named_parameters()]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Follow the model; early steps count more, so that the start does not linger."""
+        weight = 1.0 - min(self.decay, (1.0 + step) / (10.0 + step))
+        for name, parameter in self._pairs:
+            self.shadow[name].lerp_(parameter.detach(), weight)
