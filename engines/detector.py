@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from engines.dense import dense_features
 from engines.features import Features
 from engines.images import OPENAI_MEAN, OPENAI_STD, to_input
+from engines.pieces import one_piece
 from engines.prompts import render_prompt
 from engines.proposals import grid_points, peaks, regions, stability, suppress
 from engines.texts import TextBank
@@ -37,6 +38,8 @@ class DetectorSettings:
     max_prompts: int = 96
     sweep_grid: int = 0
     """Side of the grid of clicks laid over warm regions, beside the regions' boxes; 0 for none."""
+    one_piece: bool = False
+    """Keep the connected piece of a mask under its prompt only, for objects such as cells."""
     min_quality: float = 0.6
     """Lowest predicted IoU x stability x object probability."""
     nms_iou: float = 0.5
@@ -117,6 +120,8 @@ class TextDetector:
         points, logits, quality = self._propose(features, heat.amax(0))
         if not len(points):
             return []
+        if self.settings.one_piece:
+            logits = one_piece(logits, points)
         keep = self._select(logits, quality, features.frame_size)
         if not len(keep):
             return []

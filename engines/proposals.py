@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from engines.pieces import labels
+
 
 def peaks(heat: torch.Tensor, threshold: float) -> torch.Tensor:
     """Return the local maxima of a heatmap, highest first.
@@ -57,12 +59,12 @@ def regions(heat: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.T
         x0, y0, x1, y1; both as fractions of the width and the height.
     """
     height, width = heat.shape
-    labels = _labels(heat >= threshold)
+    pieces = labels((heat >= threshold)[None])[0]
     points, boxes, peaks_ = [], [], []
-    for label in sorted(set(labels.flatten().tolist())):
+    for label in sorted(set(pieces.flatten().tolist())):
         if label == 0:
             continue
-        rows, cols = (labels == label).nonzero(as_tuple=True)
+        rows, cols = (pieces == label).nonzero(as_tuple=True)
         values = heat[rows, cols]
         away = (rows - rows.float().mean()) ** 2 + (cols - cols.float().mean()) ** 2
         away = away.masked_fill(values < 0.9 * values.max(), float("inf"))
@@ -82,17 +84,6 @@ def regions(heat: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.T
         torch.tensor(points, device=heat.device).view(-1, 2)[order],
         torch.tensor(boxes, device=heat.device).view(-1, 4)[order],
     )
-
-
-def _labels(warm: torch.Tensor) -> torch.Tensor:
-    """Return (h, w) with one number above 0 for each connected region."""
-    numbers = torch.arange(1, warm.numel() + 1, device=warm.device).view_as(warm)
-    labels = torch.where(warm, numbers, 0).float()
-    while True:  # the largest number of a region spreads through it
-        spread = F.max_pool2d(labels[None, None], 3, 1, 1)[0, 0] * warm
-        if torch.equal(spread, labels):
-            return labels.long()
-        labels = spread
 
 
 def sample(heat: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

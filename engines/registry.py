@@ -78,6 +78,7 @@ def load_tracker(
     precision: str = "fp32",
     device: str = "cpu",
     non_overlap: bool | None = None,
+    one_piece: bool | None = None,
 ) -> Tracker:
     """Load a SAM2 model and wrap it in a tracker.
 
@@ -90,6 +91,7 @@ def load_tracker(
         device: A torch device.
         non_overlap: Give a pixel that several objects claim to the surest; None for the model's
             own way: `micro` does, the official models do not.
+        one_piece: Keep the largest connected piece of a mask only; None as above.
 
     Raises:
         ModelError: The name, the weights, the backend or the size cannot be used.
@@ -104,6 +106,7 @@ def load_tracker(
         rendered_prompts=name in RENDERED_PROMPTS,
         limits=MICRO_LIMITS if name == "micro" else None,
         non_overlap=name == "micro" if non_overlap is None else non_overlap,
+        one_piece=name == "micro" if one_piece is None else one_piece,
     )
 
 

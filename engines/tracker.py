@@ -22,6 +22,7 @@ from engines.attention import MemoryAttention, Projected
 from engines.features import Features
 from engines.images import IMAGENET_MEAN, IMAGENET_STD, to_input
 from engines.memory import Limits, Memory, Output, Spatial
+from engines.pieces import one_piece
 from engines.prompts import render_prompt
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -105,6 +106,7 @@ class Tracker:
         rendered_prompts: bool = False,
         limits: Limits | None = None,
         non_overlap: bool = False,
+        one_piece: bool = False,
     ) -> None:
         """Wrap a model.
 
@@ -117,6 +119,8 @@ class Tracker:
             non_overlap: Give a pixel that several objects claim to the surest of them, in the
                 masks and in the memories; the official predictor's default is not to.
 
+            one_piece: Keep the largest connected piece of a mask only, for objects such as cells.
+
         Raises:
             ValueError: An unknown precision.
         """
@@ -127,6 +131,7 @@ class Tracker:
         self._dtype = PRECISIONS[self.precision]
         self._limits = limits or Limits()
         self._non_overlap = non_overlap
+        self._one_piece = one_piece
         self._memories: dict[int, Memory] = {}
         self._attention = MemoryAttention(self.model.memory_attention, self._dtype)
         self._place: torch.Tensor | None = None
@@ -328,6 +333,9 @@ class Tracker:
         low, high, ious, pointers, scores = (torch.cat(part) for part in zip(*outs, strict=True))
         if self._non_overlap:
             low = self.model._apply_non_overlapping_constraints(low)
+        if self._one_piece:
+            low = one_piece(low[:, 0])[:, None]
+        if self._non_overlap or self._one_piece:
             side = (self.image_size, self.image_size)
             high = F.interpolate(low, size=side, mode="bilinear", align_corners=False)
         memories = self._encode_memory(features, high, scores, prompted=False)

@@ -84,6 +84,8 @@ class TrackerConfig(Section):
     max_objects: Annotated[int, Field(ge=1, le=1000)] = 32
     non_overlap: bool | None = None
     """Give a pixel that several objects claim to the surest; null: `micro` does, the others not."""
+    one_piece: bool | None = None
+    """Keep the largest connected piece of a mask only; null: `micro` does, the others not."""
 
 
 class DetectorConfig(Section):

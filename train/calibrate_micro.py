@@ -100,7 +100,7 @@ def main() -> None:
     args = parser.parse_args()
     tracker = load_tracker("micro")
     clip = load_clip("micro").model
-    settings = DetectorSettings(sweep_grid=16, min_score=0.0, min_quality=0.2)
+    settings = DetectorSettings(sweep_grid=16, min_score=0.0, min_quality=0.2, one_piece=True)
     detector = TextDetector(
         tracker.model,
         clip,

@@ -81,14 +81,16 @@ class DetectCore:
         # The tracker sends features; this process needs the prompt encoder and the decoder only.
         sam.model.image_encoder = sam.model.memory_attention = sam.model.memory_encoder = None
         clip = load_clip(config.clip, config.weights)
+        micro = self._tracker.model == "micro"
         sweep = config.sweep_grid
         if sweep is None:
-            sweep = SWEEP_OF_MICRO if self._tracker.model == "micro" else 0
+            sweep = SWEEP_OF_MICRO if micro else 0
         settings = DetectorSettings(
             clip_size_px=config.image_size or default_clip_size(config.clip, clip.model.visual),
             peak_threshold=config.peak_threshold,
             max_prompts=config.max_prompts,
             sweep_grid=sweep,
+            one_piece=micro if self._tracker.one_piece is None else self._tracker.one_piece,
             min_quality=config.min_quality,
             nms_iou=config.nms_iou,
             contained=config.contained,

@@ -65,6 +65,7 @@ class TrackCore:
                 precision=config.precision,
                 device=config.device,
                 non_overlap=config.non_overlap,
+                one_piece=config.one_piece,
             )
         except ModelError as error:
             raise UsageError(str(error)) from error
