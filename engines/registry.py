@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from engines.build import RENDERED_PROMPTS, SAM2_NAMES, build_clip, build_sam2
 from engines.checkpoint import (
     RANDOM,
@@ -98,6 +100,7 @@ def load_tracker(
     """
     if backend != "torch":
         raise ModelError(f"backend {backend!r} is not built in; accepted is torch")
+    check_device(device)
     loaded = load_sam2(name, weights, image_size)
     return Tracker(
         loaded.model,
@@ -108,6 +111,22 @@ def load_tracker(
         non_overlap=name == "micro" if non_overlap is None else non_overlap,
         one_piece=name == "micro" if one_piece is None else one_piece,
     )
+
+
+def check_device(device: str) -> None:
+    """Check that a torch device is there.
+
+    Raises:
+        ModelError: It is not a device's name, or not on this machine.
+    """
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ModelError(
+            f"device {device!r} is unknown; accepted are cpu, cuda, cuda:0 ..."
+        ) from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"device {device!r}: torch finds no CUDA device here; accepted is cpu")
 
 
 def load_sam2(name: str, weights: str | None = None, image_size: int | None = None) -> Loaded:
@@ -220,11 +239,22 @@ def _clip_hub_id(architecture: str, tag: str) -> str:
     return str(config.get("hf_hub", "")).rstrip("/")
 
 
+def default_clip(sam2: str) -> str:
+    """Return the CLIP that belongs beside a SAM2 model."""
+    return "micro" if sam2 == "micro" else DEFAULT_CLIP
+
+
 def calibration(sam2: str, clip: str) -> tuple[float, float]:
-    """Return slope and offset of the scores of a pair of models; (1, 0) where none was fitted."""
-    path = WEIGHTS_DIR / CALIBRATION_FILE
-    if (sam2, clip) != ("micro", "micro") or not path.is_file():
+    """Return slope and offset of the scores of a pair of models; (1, 0) but for the micro pair.
+
+    Raises:
+        ModelError: The file that belongs to the micro models is missing.
+    """
+    if (sam2, clip) != ("micro", "micro"):
         return 1.0, 0.0
+    path = WEIGHTS_DIR / CALIBRATION_FILE
+    if not path.is_file():
+        raise ModelError(f"{path}: the calibration of the micro models is missing; reinstall")
     fitted = json.loads(path.read_text())
     return float(fitted["slope"]), float(fitted["offset"])
 
@@ -244,8 +274,9 @@ def _packaged(name: str, kind: str) -> ModelStatus:
     if not path.is_file():
         return ModelStatus(name, kind, False, str(path), "", "", "reinstall maskcast")
     digest = sha256(path)
-    listed = (WEIGHTS_DIR / "SHA256SUMS").read_text().split()
-    check = "ok" if digest in listed else "differs"
+    sums = WEIGHTS_DIR / "SHA256SUMS"
+    listed = sums.read_text().split() if sums.is_file() else []
+    check = ("ok" if digest in listed else "differs") if listed else "not checked"
     return ModelStatus(name, kind, True, str(path), digest, check, "")
 
 

@@ -15,12 +15,27 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from stream.errors import ConfigError, UsageError
 
 
+def _writable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("names must be valid UTF-8; rename the file or the folder") from None
+    return text
+
+
+def _writable_path(path: Path) -> Path:
+    _writable(str(path))
+    return path
+
+
 def _words(text: str) -> str:
+    _writable(text)
     if not text.strip():
         raise ValueError("a text must contain at least one visible character")
     return " ".join(text.split())
 
 
+Name = Annotated[str, AfterValidator(_writable)]
 Text = Annotated[str, AfterValidator(_words)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(gt=0.0)]
@@ -29,7 +44,7 @@ Seconds = Annotated[float, Field(gt=0.0)]
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, values are checked on assignment."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 class Reconnect(Section):
@@ -57,7 +72,7 @@ class Normalize(Section):
 class SourceConfig(Section):
     """Where frames come from."""
 
-    uri: str = "demo://cells"
+    uri: Name = "demo://cells"
     policy: Literal["auto", "latest", "every"] = "auto"
     """`latest` drops what the tracker cannot take, `every` waits; `auto`: latest when live."""
     open_timeout_s: Seconds = 5.0
@@ -91,7 +106,9 @@ class TrackerConfig(Section):
 class DetectorConfig(Section):
     """The CLIP side."""
 
-    clip: str = "micro"
+    clip: str | None = None
+    """`micro`, or an open_clip name; null: what belongs beside the tracker's model, `micro` beside
+    `micro` and `ViT-B-32/laion2b_s34b_b79k` beside the official ones."""
     weights: str | None = None
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
@@ -158,7 +175,7 @@ class WebConfig(Section):
 class RecordConfig(Section):
     """The recorder: `masks.jsonl` and `overlay.mp4` in a directory."""
 
-    dir: Path | None = None
+    dir: Annotated[Path, AfterValidator(_writable_path)] | None = None
     video: bool = True
 
 

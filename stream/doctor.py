@@ -100,7 +100,8 @@ def _torch() -> Check:
     version = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     bf16 = "bf16 in hardware" if torch.cpu._is_avx512_bf16_supported() else "no bf16 in hardware"
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"
-    detail = f"{os.cpu_count()} cores, {bf16}; {device}; torchvision {torchvision.__version__}"
+    cores = len(os.sched_getaffinity(0))
+    detail = f"{cores} cores, {bf16}; {device}; torchvision {torchvision.__version__}"
     if version < OLDEST_TORCH:
         return Check("torch runs", "wrong", torch.__version__, "maskcast needs torch >= 2.11")
     torch.zeros(1).add(1)

@@ -14,6 +14,7 @@ from typing import TextIO
 _IN_URL = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)\S*@")
 _IN_QUERY = re.compile(r"(?i)([?&](?:pass(?:word|wd)?|pwd|user|token|key|secret|auth)=)[^&\s]+")
 _KEEP = 20
+_OURS = re.compile(r"run-\d{8}-\d{6}-\d+\.log")
 
 
 def redact(text: str) -> str:
@@ -42,7 +43,8 @@ class RunLog:
                 return
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._file = self.path.open("a", encoding="utf-8")
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+                self._file = os.fdopen(os.open(self.path, flags, 0o600), "a", encoding="utf-8")
             for line in text.splitlines():
                 self._file.write(f"{who}: {redact(line)}\n")
             self._file.flush()
@@ -57,14 +59,18 @@ class RunLog:
                 with contextlib.suppress(OSError):
                     if not keep:
                         self.path.unlink()
-                    for old in sorted(self.path.parent.glob("run-*.log"))[:-_KEEP]:
+                    logs = [p for p in self.path.parent.iterdir() if _OURS.fullmatch(p.name)]
+                    for old in sorted(logs)[:-_KEEP]:
                         old.unlink()
 
 
 def _folder() -> Path:
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     folder = Path(state) / "maskcast"
+    instead = Path(tempfile.gettempdir()) / f"maskcast-log-{os.getuid()}"
+    if state.startswith("~"):
+        return instead  # nobody knows where this user's home is
     for parent in (folder, *folder.parents):
         if parent.exists():
-            return folder if os.access(parent, os.W_OK) else Path(tempfile.gettempdir())
-    return Path(tempfile.gettempdir())
+            return folder if os.access(parent, os.W_OK) else instead
+    return instead

@@ -139,10 +139,15 @@ def _stage_class(name: str) -> type[Stage]:
 def _failure(stage: str, error: BaseException) -> Failed:
     drain = stage == "reader"  # what was read before is still good
     if isinstance(error, MaskcastError):
-        return Failed(stage, type(error).__name__, redact(str(error)), drain=drain)
+        return Failed(stage, type(error).__name__, redact(_printable(str(error))), drain=drain)
     text = " ".join(f"{type(error).__name__}: {error}".split())
     trace = "".join(traceback.format_exception(error))
-    return Failed(stage, "Unexpected", redact(text), redact(trace), drain)
+    return Failed(stage, "Unexpected", redact(_printable(text)), redact(_printable(trace)), drain)
+
+
+def _printable(text: str) -> str:
+    """Write out bytes of file names that are not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _last_report(stage: Stage | None) -> dict[str, Any]:

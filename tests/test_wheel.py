@@ -45,7 +45,10 @@ def test_data_files_travel_along(names: list[str]) -> None:
         "engines/weights/micro_sam2.safetensors",
         "engines/weights/micro_clip.safetensors",
         "engines/weights/SHA256SUMS",
+        "engines/weights/micro_calibration.json",
+        "engines/weights/MODEL_CARD.md",
         "engines/configs/micro.yaml",
+        "engines/configs/micro_clip.json",
         "stream/web/static/index.html",
     ):
         assert wanted in names

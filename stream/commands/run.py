@@ -117,6 +117,12 @@ def start(
     def seen(view: Observer) -> Observer:
         return PageOpener(view) if open_page else view
 
+    if config.web.enabled and config.web.host not in ("127.0.0.1", "localhost", "::1"):
+        typer.echo(
+            f"maskcast: web.host is {config.web.host}: everyone who reaches this machine can see "
+            "the page; it has no password",
+            err=True,
+        )
     report = Report(errors=["the run ended by a defect of maskcast"], exit=1)
     try:
         if sys.stderr.isatty():

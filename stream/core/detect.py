@@ -11,7 +11,7 @@ from engines.build import RENDERED_PROMPTS
 from engines.detector import DetectorSettings, TextDetector
 from engines.errors import ModelError
 from engines.features import Features
-from engines.registry import calibration, load_clip, load_sam2
+from engines.registry import calibration, check_device, default_clip, load_clip, load_sam2
 from engines.texts import text_bank
 from stream.config import DetectorConfig, TrackerConfig
 from stream.contracts import DetectionJob, DetectionResult
@@ -36,6 +36,7 @@ class DetectCore:
         self._config = config
         self._texts = list(texts)
         self._negatives = list(negatives)
+        self._clip = config.clip or default_clip(tracker.model)
 
     def prepare(self) -> None:
         """Load the models, embed the texts and run once.
@@ -77,16 +78,17 @@ class DetectCore:
 
     def _load(self) -> TextDetector:
         config = self._config
+        check_device(config.device)
         sam = load_sam2(self._tracker.model, self._tracker.weights, self._tracker.image_size)
         # The tracker sends features; this process needs the prompt encoder and the decoder only.
         sam.model.image_encoder = sam.model.memory_attention = sam.model.memory_encoder = None
-        clip = load_clip(config.clip, config.weights)
+        clip = load_clip(self._clip, config.weights)
         micro = self._tracker.model == "micro"
         sweep = config.sweep_grid
         if sweep is None:
             sweep = SWEEP_OF_MICRO if micro else 0
         settings = DetectorSettings(
-            clip_size_px=config.image_size or default_clip_size(config.clip, clip.model.visual),
+            clip_size_px=config.image_size or default_clip_size(self._clip, clip.model.visual),
             peak_threshold=config.peak_threshold,
             max_prompts=config.max_prompts,
             sweep_grid=sweep,
@@ -96,13 +98,13 @@ class DetectCore:
             contained=config.contained,
             min_score=config.min_score,
             min_area_px=config.min_area_px,
-            calibration=calibration(self._tracker.model, config.clip),
+            calibration=calibration(self._tracker.model, self._clip),
             accept_best=RANDOM_WEIGHTS_ACCEPT if sam.random or clip.random else 0,
         )
         return TextDetector(
             sam.model,
             clip.model,
-            text_bank(clip.model, config.clip),
+            text_bank(clip.model, self._clip),
             settings,
             rendered_prompts=self._tracker.model in RENDERED_PROMPTS,
             device=config.device,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from stream.errors import UsageError
 from stream.frame import Detection, Frame, Masks, TrackedObject
 from stream.lifecycle import Tracks
 from stream.schedule import must_wait, should_detect
+from stream.stats import Reservoir
 
 WAIT_FOR_DETECTION_S = 60.0
 
@@ -40,7 +40,8 @@ class TrackCore:
         self._rules = rules
         self._revision = 0
         self._events = 0
-        self._late: deque[int] = deque(maxlen=100_000)
+        self._too_late = 0
+        self._late_frames = Reservoir(capacity=1000)
         self._tracks = Tracks(rules, config.max_objects)
         self._step = 0
         self._last_asked: int | None = None
@@ -120,16 +121,13 @@ class TrackCore:
 
     def report(self) -> dict[str, Any]:
         """Return detection counts and the number of objects."""
-        late = np.asarray(self._late or [0])
         return {
             "precision": self._tracker.precision,
             "detection": {
                 "events": self._events,
                 "accepted": self._tracks.accepted,
-                "late_frames": {
-                    "p50": float(np.percentile(late, 50)),
-                    "max": int(late.max()),
-                },
+                "late_frames": self._late_frames.percentiles(),
+                "too_late": self._too_late,
             },
             "objects": {
                 "now": sum(t.confirmed for t in self._tracks.tracks.values()),
@@ -164,16 +162,17 @@ class TrackCore:
         if not (self.live or wait):
             return  # a file takes each answer in a fixed frame, so that runs are alike
         result = detector.poll(WAIT_FOR_DETECTION_S if wait else 0.0)
-        if result is None:
+        if result is None or result.frame_index != asked:
             return
         self._pending = None
         self._events += 1
-        self._late.append(self._step - asked)
+        self._late_frames.add(self._step - asked)
         if result.revision == self._revision:
             self._apply(asked, features, result)
 
     def _apply(self, asked: int, features: Features, result: DetectionResult) -> None:
         if asked < self._step and not self._tracks.knows(asked):
+            self._too_late += 1
             return
         side = features.quarter.shape[-1]
         changes = self._tracks.detected(asked, [_shrink(d, side) for d in result.detections])

@@ -117,7 +117,7 @@ class ThreadChild:
 
 def threads_of(stage: str, config: Config) -> int:
     """Return how many threads a stage's numeric libraries may use."""
-    cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
     tracker = config.tracker.threads or max(1, cores - config.detector.threads)
     return {"tracker": tracker, "detector": config.detector.threads}.get(stage, 1)
 

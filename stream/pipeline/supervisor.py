@@ -42,13 +42,15 @@ from stream.transport.headers import (
 )
 from stream.worker import STAGES
 
-DRAIN_S = 1.0
+DRAIN_S = 0.8
 """How long what is on its way may take to be finished after a stop."""
-HALT_S = 0.75
+HALT_S = 1.1
 """How long a stage may take to end after a halt, before it is killed."""
 PATIENT_HALT_S = 30.0
 """The same where nobody waits: a slow model may finish its frame."""
 GIVE_UP_STARTING_S = 0.4
+IMPATIENT_S = 0.3
+"""A signal that comes so long after the first one means: now."""
 INTERRUPTED = 130
 
 _TICK_S = 0.05
@@ -83,6 +85,7 @@ class Supervisor:
         self._kill_at: float | None = None
         self._halt_s = HALT_S
         self._signals_seen = 0
+        self._first_signal = 0.0
         self._began = time.monotonic()
         self._show_at = self._memory_at = 0.0
 
@@ -224,8 +227,11 @@ class Supervisor:
         if self._signals.count == seen:
             return
         self._exit = self._exit or INTERRUPTED
-        if self._signals.count > 1:
+        self._first_signal = self._first_signal or now
+        if now - self._first_signal > IMPATIENT_S:
             self._kill()
+        elif self._halted or self._state == "ending":
+            return  # one wish, said twice: to the process and to its group
         elif self._state == "starting":
             self._halt(now)
         else:
@@ -245,7 +251,7 @@ class Supervisor:
             since = self._ended_at.setdefault(stage, now)
             if status >= 0 and now - since < patience_s:
                 continue
-            if self._dead is None and not self._quietly(status):
+            if self._dead is None and not self._failed and not self._quietly(status):
                 self._dead = (stage, how_it_ended(status))
                 self._exit = self._exit or StageError.exit_status
             self._lost.append(stage)

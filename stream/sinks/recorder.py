@@ -20,7 +20,7 @@ from stream.sinks.overlay_video import MakeWriter, OverlayVideo, Policy, Writer
 MASKS_FILE = "masks.jsonl"
 RUN_FILE = "run.json"
 DEFAULT_FPS = 25.0
-CLOSE_TIMEOUT_S = 1.5
+CLOSE_TIMEOUT_S = 0.6
 
 
 def _video_writer(path: Path, size: tuple[int, int], fps: float) -> Writer:

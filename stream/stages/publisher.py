@@ -16,7 +16,7 @@ from stream.transport.codec import to_frame, to_masks
 from stream.transport.headers import DataHeader, End, ResultHeader
 
 _DEFAULT_FPS = 30.0
-_CLOSE_S = 0.35
+_CLOSE_S = 0.7
 """Time that the sinks get to close, out of what a halt leaves."""
 _FACTS = ("endpoint", "url", "folder")
 """Attributes of sinks that say where the results went."""
@@ -138,9 +138,9 @@ class Publisher(Stage):
                 sink.write(frame, masks)
                 published_ns = published_ns or self.io.clock()
         finally:
-            intact = self.io.frames.release(ref, PUBLISHER)
-        self._bad += not intact
-        self._count(masks, published_ns or self.io.clock())
+            self._bad += not self.io.frames.release(ref, PUBLISHER)
+            if published_ns or not self._sinks:  # a later sink may have failed
+                self._count(masks, published_ns or self.io.clock())
 
     def _count(self, masks: Masks, published_ns: int) -> None:
         """Take a frame into the figures; it counts as published when the first sink had it."""

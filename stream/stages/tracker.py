@@ -54,6 +54,7 @@ class JobClient:
         ref = self._io.jobs.put(job_arrays(job), DETECTOR)
         if ref is None:
             return False
+        self._answer = None  # nobody waits any more for what came since the last poll
         self._exchange.send(from_job(job, ref))
         self._asked = job
         return True

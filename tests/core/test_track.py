@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -178,3 +179,22 @@ def test_a_model_that_cannot_be_loaded_is_a_usage_error(monkeypatch: pytest.Monk
     monkeypatch.setattr(track_module, "load_tracker", fail)
     with pytest.raises(UsageError, match="model 'x' is unknown"):
         core(live=True)
+
+
+def test_an_answer_to_another_question_is_not_taken_for_this_one(echo: EchoTracker) -> None:
+    class Confused(SlowDetector):
+        def poll(self, timeout_s: float) -> DetectionResult | None:
+            result = super().poll(timeout_s)
+            if result is None:
+                return None
+            return dataclasses.replace(result, frame_index=result.frame_index + 99)
+
+    results = run(core(live=True), Confused(), 4)
+    assert [len(m.objects) for m in results] == [0, 0, 0, 0]
+
+
+def test_an_answer_that_comes_too_late_is_counted(echo: EchoTracker) -> None:
+    detector, tracker = SlowDetector(polls=70), core(live=True)
+    results = run(tracker, detector, 80)
+    assert tracker.report()["detection"]["too_late"] == 1
+    assert all(not m.objects for m in results)

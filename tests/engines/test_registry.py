@@ -59,3 +59,20 @@ def test_the_packaged_models_are_listed_intact() -> None:
         assert row.check == "ok"
     assert not rows["sam2.1-tiny", "sam2"].present
     assert "huggingface-cli download" in rows["sam2.1-tiny", "sam2"].get
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("foo", "device 'foo' is unknown"), ("cuda:0", "torch finds no CUDA device here")],
+)
+def test_a_device_that_is_not_here_is_said(
+    device: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ModelError, match=message):
+        registry.load_tracker("micro", weights="random:0", device=device)
+
+
+def test_the_clip_that_belongs_beside_a_model() -> None:
+    assert registry.default_clip("micro") == "micro"
+    assert registry.default_clip("sam2.1-large") == "ViT-B-32/laion2b_s34b_b79k"

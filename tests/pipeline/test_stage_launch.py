@@ -68,7 +68,7 @@ def test_ends_are_said_in_words(status, text):
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (8, 6)])
 def test_the_tracker_leaves_the_detector_its_cores(cores, threads, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     assert (
         threads_of("tracker", check({"detector": {"threads": 2 if cores == 8 else 1}})) == threads
     )
