@@ -86,6 +86,7 @@ class Supervisor:
         self._halt_s = HALT_S
         self._signals_seen = 0
         self._first_signal = 0.0
+        self._impatient = False
         self._began = time.monotonic()
         self._show_at = self._memory_at = 0.0
 
@@ -227,12 +228,14 @@ class Supervisor:
         if self._signals.count == seen:
             return
         self._exit = self._exit or INTERRUPTED
-        self._first_signal = self._first_signal or now
-        if now - self._first_signal > IMPATIENT_S:
-            self._kill()
-        elif self._halted or self._state == "ending":
-            return  # one wish, said twice: to the process and to its group
-        elif self._state == "starting":
+        if self._first_signal:
+            # Said twice at once, to the process and to its group, it is still one wish.
+            if now - self._first_signal > IMPATIENT_S:
+                self._impatient = True
+                self._kill()
+            return
+        self._first_signal = now
+        if self._state == "starting":
             self._halt(now)
         else:
             self._state = "ending"
@@ -295,7 +298,7 @@ class Supervisor:
             idle = stage == "detector" and self._account.done >= _FRAME_STAGES
             if not idle and stage not in self._lost:
                 self._lost.append(stage)
-                if self._state != "starting" and self._signals.count < 2:
+                if self._state != "starting" and not self._impatient:
                     self._fail(f"stage {stage} did not end in time and was killed", 1)
 
     # -- report ----------------------------------------------------------------------------------

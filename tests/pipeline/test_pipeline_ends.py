@@ -81,12 +81,26 @@ def test_ctrl_c_while_the_models_load_ends_at_once_without_complaint(command, ar
     assert list(around.iterdir()) == []
 
 
+def test_a_signal_said_twice_at_once_is_one_wish(command):
+    run = command()
+    run.wait_for_frames(10)
+    for _ in range(3):  # as `timeout` does: to the process, then to its group
+        run.process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+    status, lines, report = run.end()
+    recorded, closed = run.lines()
+    assert status == 130
+    assert errors(lines) == []
+    assert closed
+    assert report["frames"]["published"] == len(recorded)
+
+
 def test_a_second_ctrl_c_does_not_wait(command, tmp_path):
     run = command(step_s=20.0, uri="fake://squares", mark=str(tmp_path / "mark"))
     run.wait_for_file(tmp_path / "mark")
     pids = run.pids()
     run.process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
+    time.sleep(0.5)
     run.process.send_signal(signal.SIGINT)
     start = time.monotonic()
     status, _, _ = run.end()
