@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
 import subprocess
@@ -13,6 +15,7 @@ import psutil
 import pytest
 
 from stream import rle
+from stream.transport import Ring
 from tests.e2e.conftest import Outcome, accounted, report_of
 
 Maskcast = Callable[..., Outcome]
@@ -80,11 +83,11 @@ def test_the_official_architectures_take_the_same_way(
 def test_five_starts_and_stops_leave_nothing_behind(
     maskcast: Maskcast, tmp_path: Path, nuclei_film: Path
 ) -> None:
-    def left() -> tuple[int, list[str], list[str]]:
+    def left() -> tuple[int, int, int, list[str]]:
         mine = [p for p in psutil.process_iter(["cmdline"]) if _is_ours(p)]
-        shm = sorted(os.listdir("/dev/shm"))
         tmp = sorted(n for n in os.listdir("/tmp") if "maskcast" in n)
-        return len(mine), shm, tmp
+        sockets = [c for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+        return len(mine), _open_rings(), len(sockets), tmp
 
     before = left()
     for _ in range(5):
@@ -94,6 +97,25 @@ def test_five_starts_and_stops_leave_nothing_behind(
         )  # fmt: skip
         assert outcome.status == 0, outcome.err
     assert left() == before
+
+
+def _open_rings() -> int:
+    """Shared-memory rings that some process still holds; they have no name but in /proc."""
+    rings = set()
+    for link in glob.glob("/proc/[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if "memfd:maskcast" in os.readlink(link):
+                rings.add(os.stat(link).st_ino)
+    return len(rings)
+
+
+def test_an_open_ring_is_seen() -> None:
+    ring = Ring.create(4, ("tracker",))
+    try:
+        assert _open_rings() == 1
+    finally:
+        ring.close()
+    assert _open_rings() == 0
 
 
 def _is_ours(process: psutil.Process) -> bool:
