@@ -1,6 +1,7 @@
 """How well a text finds and follows the cells of the drawn film, against its truth.
 
-    python tools/measure_demo.py [--seconds 15] [--stride 3] [--seeds 0 1 2] [--look fluo] [--json]
+    python tools/measure_demo.py [--config FILE] [--seconds 15] [--stride 3] [--seeds 0 1 2]
+        [--look fluo] [--pictures DIR] [--json]
 
 The tracker and the detector run in this process, frame by frame, with a fixed lateness of the
 detections, so that the figures depend on the models and not on the machine's speed. `--stride 3`
@@ -25,7 +26,7 @@ import torch
 from PIL import Image
 from rich.progress import Progress
 
-from stream.config import Config, check
+from stream.config import Config, load
 from stream.contracts import DetectionJob, DetectionResult, DetectorCore
 from stream.core import make_detector_core
 from stream.core.track import TrackCore
@@ -155,21 +156,17 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=12)
     parser.add_argument("--look", default="fluo")
     parser.add_argument("--text", default="cell")
-    parser.add_argument("--weights")
-    parser.add_argument("--clip-weights")
+    parser.add_argument("--config", type=Path, help="a run's YAML; its source is not used")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pictures", type=Path, help="write overlays into this folder")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    data: dict[str, Any] = {"texts": [args.text]}
-    pairs = [item.split("=", 1) for item in args.set]
-    pairs += [["tracker.weights", args.weights], ["detector.weights", args.clip_weights]]
-    for key, value in pairs:
-        if value is not None:
-            section, name = key.split(".")
-            data.setdefault(section, {})[name] = value
-    config = check(data)
+    overrides: dict[str, Any] = {"texts": [args.text]}
+    for item in args.set:
+        key, value = item.split("=", 1)
+        overrides[key] = value
+    config = load(args.config, overrides)
     with Progress(transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("frames", total=len(args.seeds) * int(args.seconds * 30))
         rows = [measure(config, seed, args, lambda: bar.advance(task)) for seed in args.seeds]

@@ -60,9 +60,11 @@ class ClipPool:
         data: folder with ``dsb2018_nuclei`` and ``bccd_blood``.
         held_out: which side of the split.
         frames: synthetic film frames to draw.
+        extra_shapes: share of scenes that are shapes, on top of those of the ordinary mixture.
     """
 
-    def __init__(self, data: Path, held_out: bool, frames: int) -> None:
+    def __init__(self, data: Path, held_out: bool, frames: int, extra_shapes: float = 0.0) -> None:
+        self.extra_shapes = extra_shapes
         self.stills = [
             s for s in read_dsb2018(data / "dsb2018_nuclei") if is_held_out(s.name) == held_out
         ]
@@ -75,6 +77,8 @@ class ClipPool:
 
         With a random look unless ``plain``.
         """
+        if self.extra_shapes > 0 and rng.random() < self.extra_shapes:
+            return shapes_scene(rng)
         kind = rng.random()
         if kind < 0.40:
             return self._of_still(self.frames[int(rng.integers(len(self.frames)))], rng, plain)

@@ -142,7 +142,7 @@ def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(ClipPool(options.data, False, options.frames), options)
+    trainer = Trainer(ClipPool(options.data, False, options.frames, options.extra_shapes), options)
     if options.resume:
         trainer.restore(load_checkpoint(out / "last.pt"))
     began = saved = time.time()
@@ -185,6 +185,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--crops", type=int, default=12, help="256 px crops a step")
     p.add_argument("--scenes", type=int, default=3, help="512 px scenes every fifth step")
     p.add_argument("--frames", type=int, default=300, help="synthetic frames in memory")
+    p.add_argument("--extra-shapes", type=float, default=0.0, help="further share of shapes")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--save-every", type=float, default=120.0, help="seconds between checkpoints")
