@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,72 +21,13 @@ from engines.attention import MemoryAttention, Projected
 from engines.features import Features
 from engines.images import IMAGENET_MEAN, IMAGENET_STD, to_input
 from engines.memory import Limits, Memory, Output, Spatial
+from engines.objects import ObjectMask, Prompt
 from engines.pieces import one_piece
+from engines.precision import PRECISIONS, choose_precision
 from engines.prompts import render_prompt
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-AUTO = "auto"
 # Above this, keys and values of all layers would take hundreds of megabytes an object.
 KEEP_PROJECTED_UP_TO_PX = 512
-
-
-def choose_precision(precision: str, device: str) -> str:
-    """Turn `auto` into bf16 where the processor computes it in hardware, and into fp32 elsewhere.
-
-    Args:
-        precision: `auto`, `fp32`, `bf16` or `fp16`.
-        device: A torch device.
-
-    Raises:
-        ValueError: An unknown precision.
-    """
-    if precision == AUTO:
-        if torch.device(device).type == "cuda":
-            return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-        return "bf16" if torch.cpu._is_avx512_bf16_supported() else "fp32"
-    if precision not in PRECISIONS:
-        accepted = ", ".join((AUTO, *PRECISIONS))
-        raise ValueError(f"precision is {precision!r}; accepted are {accepted}")
-    return precision
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectMask:
-    """One object in one frame."""
-
-    logits: npt.NDArray[np.float32]
-    """(h, w) at a quarter of the image size, covering the whole frame."""
-    iou: float
-    """Predicted IoU of the mask, in [0, 1]."""
-    object_score: float
-    """Logit; above 0 the object is taken to be visible."""
-
-    @property
-    def mask(self) -> npt.NDArray[np.bool_]:
-        """(h, w) bool at the resolution of the logits."""
-        return self.logits > 0
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What says where an object is, in frame pixels; a mask, or a box and points."""
-
-    mask: npt.NDArray[np.bool_] | None = None
-    """(h, w) at any resolution, covering the whole frame."""
-    box: tuple[float, float, float, float] | None = None
-    points: Sequence[tuple[float, float]] = ()
-    labels: Sequence[int] = ()
-    """1: on the object, 0: not on it; one for each point."""
-
-    def __post_init__(self) -> None:
-        if self.mask is not None and (self.box is not None or len(self.points)):
-            raise ValueError("a mask excludes box and points: the mask is the answer already")
-        if self.mask is None and self.box is None and not len(self.points):
-            raise ValueError("nothing is prompted: give a mask, a box or points")
-        if len(self.points) != len(self.labels):
-            raise ValueError(f"{len(self.points)} points but {len(self.labels)} labels")
-        if any(label not in (0, 1) for label in self.labels):
-            raise ValueError(f"labels are {list(self.labels)}; accepted are 1 (object) and 0 (not)")
 
 
 class Tracker:

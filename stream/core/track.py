@@ -11,8 +11,9 @@ import numpy as np
 from engines.errors import ModelError
 from engines.features import Features
 from engines.images import mask_in_frame
+from engines.objects import ObjectMask, Prompt
 from engines.registry import load_tracker
-from engines.tracker import ObjectMask, Prompt, Tracker
+from engines.tracker import Tracker
 from stream.config import DetectorConfig, LifecycleConfig, TrackerConfig
 from stream.contracts import DetectionJob, DetectionResult, DetectorClient, StreamEvent
 from stream.errors import UsageError

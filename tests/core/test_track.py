@@ -11,7 +11,7 @@ import torch
 
 from engines.errors import ModelError
 from engines.features import Features
-from engines.tracker import ObjectMask, Prompt
+from engines.objects import ObjectMask, Prompt
 from stream.config import check
 from stream.contracts import DetectionJob, DetectionResult, StreamEvent
 from stream.core import track as track_module

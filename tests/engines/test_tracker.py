@@ -12,7 +12,9 @@ from PIL import Image
 
 from engines.build import _sam2_config, build_sam2
 from engines.memory import Limits
-from engines.tracker import Prompt, Tracker, choose_precision
+from engines.objects import Prompt
+from engines.precision import choose_precision
+from engines.tracker import Tracker
 
 SIDE = 256
 FRAMES = 10

@@ -1,0 +1,48 @@
+"""What says where an object is, and what comes back: the tracker's two plain types."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMask:
+    """One object in one frame."""
+
+    logits: npt.NDArray[np.float32]
+    """(h, w) at a quarter of the image size, covering the whole frame."""
+    iou: float
+    """Predicted IoU of the mask, in [0, 1]."""
+    object_score: float
+    """Logit; above 0 the object is taken to be visible."""
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """(h, w) bool at the resolution of the logits."""
+        return self.logits > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What says where an object is, in frame pixels; a mask, or a box and points."""
+
+    mask: npt.NDArray[np.bool_] | None = None
+    """(h, w) at any resolution, covering the whole frame."""
+    box: tuple[float, float, float, float] | None = None
+    points: Sequence[tuple[float, float]] = ()
+    labels: Sequence[int] = ()
+    """1: on the object, 0: not on it; one for each point."""
+
+    def __post_init__(self) -> None:
+        if self.mask is not None and (self.box is not None or len(self.points)):
+            raise ValueError("a mask excludes box and points: the mask is the answer already")
+        if self.mask is None and self.box is None and not len(self.points):
+            raise ValueError("nothing is prompted: give a mask, a box or points")
+        if len(self.points) != len(self.labels):
+            raise ValueError(f"{len(self.points)} points but {len(self.labels)} labels")
+        if any(label not in (0, 1) for label in self.labels):
+            raise ValueError(f"labels are {list(self.labels)}; accepted are 1 (object) and 0 (not)")
