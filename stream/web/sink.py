@@ -21,7 +21,7 @@ from stream.web.guard import LOOPBACK_NAMES
 from stream.web.hub import Hub
 
 START_TIMEOUT_S = 5.0
-FAREWELL_S = 0.2
+FAREWELL_S = 0.5
 STOP_S = 0.25
 
 
@@ -102,7 +102,7 @@ class WebSink:
             self.hub.offer(frame, masks)
 
     def close(self) -> None:
-        """Tell the pages that the stream ended, and stop serving within half a second."""
+        """Tell the pages that the stream ended, and stop serving within a second."""
         self.hub.finish()
         server, thread = self._server, self._thread
         self._server = self._thread = None

@@ -22,6 +22,14 @@ from stream.web import WebSink
 pytestmark = pytest.mark.browser
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SLOW_PICTURES = """(() => {
+  const decode = createImageBitmap;
+  window.createImageBitmap = async (blob) => {
+    await new Promise((done) => setTimeout(done, 200));
+    return decode(blob);
+  };
+  return true;
+})()"""
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
     "--disable-background-networking --disable-component-update --remote-debugging-port=0"
@@ -120,6 +128,8 @@ def test_the_page_shows_pictures_figures_and_the_end(browser, result):
         assert late_ms >= 12
         browser.wait("document.querySelectorAll('.spark path').length", lambda n: n == 6)
         assert browser.read("document.documentElement.scrollWidth <= innerWidth") is True
+        browser.read(SLOW_PICTURES)  # the end arrives while a picture is still being decoded
+        time.sleep(0.3)
     finally:
         done.set()
         thread.join()

@@ -17,25 +17,30 @@ function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const socket = new WebSocket(`${scheme}://${location.host}/ws`);
   socket.binaryType = "arraybuffer";
+  // In order: a picture is decoded in the background, and the end must not be shown before it.
+  let shown = Promise.resolve();
+  const inOrder = (work) => { shown = shown.then(work).catch(console.error); };
   socket.onopen = () => { attempts = 0; ended = false; };
-  socket.onmessage = async (event) => {
-    if (typeof event.data === "string") {
-      showStatus(JSON.parse(event.data));
-      return;
-    }
-    const { header, jpeg } = unpack(event.data);
-    try {
-      await showPicture(jpeg);
-      showFrame(header);
-    } finally {
-      if (socket.readyState === WebSocket.OPEN) socket.send(`ack ${header.number}`);
-    }
-  };
-  socket.onclose = () => {
+  socket.onmessage = (event) => inOrder(() => show(socket, event.data));
+  socket.onclose = () => inOrder(() => {
     if (!ended) showState("disconnected");
     // Also after the end: the next run on this port shows up by itself.
     setTimeout(connect, RETRY_MS[Math.min(attempts++, RETRY_MS.length - 1)]);
-  };
+  });
+}
+
+async function show(socket, data) {
+  if (typeof data === "string") {
+    showStatus(JSON.parse(data));
+    return;
+  }
+  const { header, jpeg } = unpack(data);
+  try {
+    await showPicture(jpeg);
+    showFrame(header);
+  } finally {
+    if (socket.readyState === WebSocket.OPEN) socket.send(`ack ${header.number}`);
+  }
 }
 
 function unpack(buffer) {
