@@ -3,15 +3,19 @@
 Equal to `sam2.modeling.memory_attention.MemoryAttention` up to the order of sums, and cheaper:
 
 - What all objects share is computed once a frame: the first layer up to its queries.
-- A memory's keys and values are projected when it is written. Keys are linear in the memory, in its
-  place in the frame and in its distance in time, and so is the rotation; only the distance
-  changes from frame to frame, and it is one table for each distance.
+- A memory's keys are projected when it is written. Keys are linear in the memory, in its place in
+  the frame and in its distance in time, and so is the rotation; only the distance changes from
+  frame to frame, and it is one table for each distance.
+- Values are not projected at all: weights that sum to one commute with the projection, so the
+  memories themselves are averaged (64 channels instead of 256) and the result is projected, by the
+  product of the value and the output matrix.
 - The rotary code is real. Each pair of channels that turns together is moved to the two halves of
   the vector, in queries and keys alike, which leaves their products as they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,35 +25,45 @@ import torch.nn.functional as F
 from engines.errors import ModelError
 
 Linear = tuple[torch.Tensor, torch.Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class _Attention:
-    """Projections of one attention; queries and keys have their channels in halves."""
-
-    q: Linear
-    k: Linear
-    v: Linear
-    out: Linear
+# Scores of one block of queries; larger blocks fall out of the processor's cache.
+BLOCK_ELEMENTS = 8_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
     norms: tuple[Any, Any, Any]
-    own: _Attention
-    cross: _Attention
+    own_q: Linear
+    own_k: Linear
+    own_v: Linear
+    own_out: Linear
+    cross_q: Linear
+    cross_k: Linear
+    cross_out: Linear
+    """Value and output projection in one, from memory channels to model channels."""
     up: Linear
     down: Linear
 
 
 @dataclass(slots=True)
-class Projected:
-    """Keys and values of memories in each layer."""
+class Shared:
+    """What all objects have in common in one frame."""
 
-    keys: torch.Tensor
-    """(L, ..., N, D)."""
+    x: torch.Tensor
+    """(N, C) float32: the features after the first layer's self-attention."""
+    q: torch.Tensor
+    """(N, D): the first layer's queries to the memories."""
+
+
+@dataclass(slots=True)
+class Memories:
+    """What each of B objects attends to."""
+
+    keys: Callable[[int], torch.Tensor]
+    """Layer -> (B, K, D)."""
     values: torch.Tensor
-    """(L, ..., N, D)."""
+    """(B, K, M): the memories as they were written."""
+    bias: torch.Tensor | None = None
+    """(B, 1, K) added to the scores: -inf where an object has fewer memories than others."""
 
 
 class MemoryAttention:
@@ -76,102 +90,174 @@ class MemoryAttention:
         self._dtype = dtype
         self._at_input = bool(module.pos_enc_at_input)
         self._norm = module.norm
-        self._layers = [self._take(layer) for layer in module.layers]
+        self._layers = [_take(layer, dtype) for layer in module.layers]
         turn = module.layers[0].cross_attn_image.freqs_cis
         self._cos, self._sin = turn.real.to(dtype), turn.imag.to(dtype)
 
-    def project(self, memory: torch.Tensor, place: torch.Tensor) -> Projected:
-        """Project spatial memories, once, when they are written.
+    @property
+    def layers(self) -> int:
+        """Number of layers L."""
+        return len(self._layers)
+
+    @property
+    def width(self) -> int:
+        """Channels D of queries and keys."""
+        return len(self._layers[0].cross_k[1])
+
+    # -- what is done when a memory is written ------------------------------------------------
+
+    def project(self, layer: int, memory: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+        """Return the keys (..., N, D) of spatial memories, without the code of their distance.
 
         Args:
-            memory: (B, N, M) as the memory encoder gave it.
+            layer: Which layer's.
+            memory: (..., N, M) as the memory encoder gave it.
             place: (N, M) code of the place in the frame.
-
-        Returns:
-            Keys and values, (L, B, N, D) each; the keys lack the code of the distance in time.
         """
         keyed = (memory.float() + place).to(self._dtype)
-        plain = memory.to(self._dtype)
-        keys = [self._rotate(F.linear(keyed, *layer.cross.k)) for layer in self._layers]
-        values = [F.linear(plain, *layer.cross.v) for layer in self._layers]
-        return Projected(torch.stack(keys), torch.stack(values))
+        return self._rotate(F.linear(keyed, *self._layers[layer].cross_k))
 
-    def distances(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return (L, R, N, D): what each of R codes (R, M) of distance adds to a memory's keys."""
+    def distances(self, codes: torch.Tensor) -> list[torch.Tensor]:
+        """Return for each layer (R, N, D): what each of R codes (R, M) adds to the keys."""
         tables = []
         for layer in self._layers:
-            weight, _ = layer.cross.k
-            added = F.linear(codes.to(self._dtype), weight)[:, None]
+            added = F.linear(codes.to(self._dtype), layer.cross_k[0])[:, None]
             tables.append(self._rotate(added.expand(-1, len(self._cos), -1)))
-        return torch.stack(tables)
+        return tables
 
-    def project_pointers(self, pointers: torch.Tensor, codes: torch.Tensor) -> Projected:
-        """Project object pointers, which are not rotated.
+    def project_pointers(
+        self, layer: int, pointers: torch.Tensor, codes: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the keys (B, P, D) of object pointers, which are not rotated.
 
         Args:
+            layer: Which layer's.
             pointers: (B, P, M) tokens.
             codes: (B, P, M) codes of their distance in time.
         """
-        keyed, plain = (pointers + codes).to(self._dtype), pointers.to(self._dtype)
-        keys = [F.linear(keyed, *layer.cross.k) for layer in self._layers]
-        values = [F.linear(plain, *layer.cross.v) for layer in self._layers]
-        return Projected(torch.stack(keys), torch.stack(values))
+        return F.linear((pointers + codes).to(self._dtype), *self._layers[layer].cross_k)
 
-    def __call__(
-        self, top: torch.Tensor, top_pos: torch.Tensor, memories: Projected
-    ) -> torch.Tensor:
-        """Condition features on memories.
+    # -- what is done in every frame ----------------------------------------------------------
+
+    def share(self, top: torch.Tensor, top_pos: torch.Tensor) -> Shared:
+        """Compute once a frame what does not depend on the object.
 
         Args:
             top: (N, C) features of the frame, float32.
             top_pos: (N, C) their position code.
-            memories: Keys and values, (L, B, K, D) each.
-
-        Returns:
-            (B, N, C) float32.
         """
         x = (top + 0.1 * top_pos if self._at_input else top)[None]
-        for layer, keys, values in zip(self._layers, memories.keys, memories.values, strict=True):
-            first, second, third = layer.norms
-            y = first(x).to(self._dtype)
-            q, k = (self._rotate(F.linear(y, *part)) for part in (layer.own.q, layer.own.k))
-            x = x + self._mix(q, k, F.linear(y, *layer.own.v), layer.own.out)
-            q = self._rotate(F.linear(second(x).to(self._dtype), *layer.cross.q))
-            x = x + self._mix(q.expand(len(keys), -1, -1), keys, values, layer.cross.out)
-            y = F.relu(F.linear(third(x).to(self._dtype), *layer.up))
+        layer = self._layers[0]
+        x = self._attend_self(layer, x, self._cos, self._sin)
+        q = F.linear(layer.norms[1](x).to(self._dtype), *layer.cross_q)
+        return Shared(x[0], self._rotate(q)[0])
+
+    def __call__(
+        self, shared: Shared, memories: Memories, tokens: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Condition features on memories.
+
+        Args:
+            shared: This frame's shared part.
+            memories: What B objects attend to.
+            tokens: (B, n) the places that each object is looked for in; None for all.
+
+        Returns:
+            (B, n, C) float32.
+        """
+        count = len(memories.values)
+        if tokens is None:
+            x, q = shared.x[None], shared.q[None].expand(count, -1, -1)
+            cos, sin = self._cos, self._sin
+        else:
+            x, q = shared.x[tokens], shared.q[tokens]
+            cos, sin = self._cos[tokens], self._sin[tokens]
+        for number, layer in enumerate(self._layers):
+            if number:
+                x = self._attend_self(layer, x, cos, sin)
+                q = F.linear(layer.norms[1](x).to(self._dtype), *layer.cross_q)
+                q = _rotate(q, cos, sin)
+            mixed = attend(q, memories.keys(number), memories.values, memories.bias)
+            x = x + F.linear(mixed, *layer.cross_out).float()
+            y = F.relu(F.linear(layer.norms[2](x).to(self._dtype), *layer.up))
             x = x + F.linear(y, *layer.down).float()
         out: torch.Tensor = self._norm(x)
         return out
 
-    def _mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: Linear) -> torch.Tensor:
-        mixed = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
-        return F.linear(mixed, *out).float()
+    def _attend_self(
+        self, layer: _Layer, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+    ) -> torch.Tensor:
+        y = layer.norms[0](x).to(self._dtype)
+        q, k = (_rotate(F.linear(y, *part), cos, sin) for part in (layer.own_q, layer.own_k))
+        mixed = attend(q, k, F.linear(y, *layer.own_v), None)
+        return x + F.linear(mixed, *layer.own_out).float()
 
     def _rotate(self, x: torch.Tensor) -> torch.Tensor:
-        a, b = x.chunk(2, dim=-1)
-        return torch.cat([a * self._cos - b * self._sin, a * self._sin + b * self._cos], dim=-1)
+        return _rotate(x, self._cos, self._sin)
 
-    def _take(self, layer: Any) -> _Layer:
-        return _Layer(
-            norms=(layer.norm1, layer.norm2, layer.norm3),
-            own=self._attention(layer.self_attn),
-            cross=self._attention(layer.cross_attn_image),
-            up=self._linear(layer.linear1),
-            down=self._linear(layer.linear2),
+
+def attend(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """Return softmax(q k' + bias) v, in one head; queries are scaled already.
+
+    Args:
+        q: (B, n, D).
+        k: (B, K, D).
+        v: (B, K, M), which need not be as wide as the keys.
+        bias: (B, 1, K) or None.
+    """
+    if q.is_cuda:
+        mask = None if bias is None else bias[:, None].expand(-1, 1, q.shape[1], -1).to(q.dtype)
+        mixed = F.scaled_dot_product_attention(
+            q[:, None], k[:, None], v[:, None], attn_mask=mask, scale=1.0
         )
+        return mixed[:, 0]
+    # On a processor, plain products beat the fused kernel, which wants values as wide as keys.
+    objects = max(BLOCK_ELEMENTS // (q.shape[1] * k.shape[1]), 1)
+    rows = max(BLOCK_ELEMENTS // (objects * k.shape[1]), 1)
+    out = q.new_empty(*q.shape[:2], v.shape[2])
+    for first in range(0, len(q), objects):
+        some = slice(first, first + objects)
+        turned = k[some].transpose(1, 2)
+        for row in range(0, q.shape[1], rows):
+            scores = torch.bmm(q[some, row : row + rows], turned)
+            if bias is not None:
+                scores += bias[some].to(scores.dtype)
+            out[some, row : row + rows] = torch.bmm(scores.softmax(-1), v[some])
+    return out
 
-    def _attention(self, module: Any) -> _Attention:
-        return _Attention(
-            q=self._halves(module.q_proj),
-            k=self._halves(module.k_proj),
-            v=self._linear(module.v_proj),
-            out=self._linear(module.out_proj),
-        )
 
-    def _linear(self, module: Any) -> Linear:
-        return module.weight.detach().to(self._dtype), module.bias.detach().to(self._dtype)
+def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
-    def _halves(self, module: Any) -> Linear:
-        weight, bias = self._linear(module)
-        order = torch.cat([torch.arange(0, len(bias), 2), torch.arange(1, len(bias), 2)])
-        return weight[order].contiguous(), bias[order].contiguous()
+
+def _take(layer: Any, dtype: torch.dtype) -> _Layer:
+    own, cross = layer.self_attn, layer.cross_attn_image
+    out, value = cross.out_proj, cross.v_proj
+    weight = out.weight.detach() @ value.weight.detach()
+    bias = out.weight.detach() @ value.bias.detach() + out.bias.detach()
+    return _Layer(
+        norms=(layer.norm1, layer.norm2, layer.norm3),
+        own_q=_halves(own.q_proj, dtype, scaled=True),
+        own_k=_halves(own.k_proj, dtype),
+        own_v=_linear(own.v_proj, dtype),
+        own_out=_linear(own.out_proj, dtype),
+        cross_q=_halves(cross.q_proj, dtype, scaled=True),
+        cross_k=_halves(cross.k_proj, dtype),
+        cross_out=(weight.to(dtype), bias.to(dtype)),
+        up=_linear(layer.linear1, dtype),
+        down=_linear(layer.linear2, dtype),
+    )
+
+
+def _linear(module: Any, dtype: torch.dtype) -> Linear:
+    return module.weight.detach().to(dtype), module.bias.detach().to(dtype)
+
+
+def _halves(module: Any, dtype: torch.dtype, *, scaled: bool = False) -> Linear:
+    weight, bias = module.weight.detach(), module.bias.detach()
+    order = torch.cat([torch.arange(0, len(bias), 2), torch.arange(1, len(bias), 2)])
+    factor = len(bias) ** -0.5 if scaled else 1.0
+    return (weight[order] * factor).to(dtype), (bias[order] * factor).to(dtype)

@@ -100,7 +100,22 @@ def _sam2_config(name: str) -> DictConfig:
     assert isinstance(config, DictConfig)
     model: DictConfig = config.model
     model.pop("compile_image_encoder", None)
+    if name != "micro":
+        _postprocess_as_official(model)
     return model
+
+
+def _postprocess_as_official(config: DictConfig) -> None:
+    """Set what `sam2.build_sam.build_sam2_video_predictor` sets beside the yaml file.
+
+    Its hole filling is an option of the tracker here (`engines.settings.Cleanup`).
+    """
+    config.binarize_mask_from_pts_for_mem_enc = True
+    config.sam_mask_decoder_extra_args = {
+        "dynamic_multimask_via_stability": True,
+        "dynamic_multimask_stability_delta": 0.05,
+        "dynamic_multimask_stability_thresh": 0.98,
+    }
 
 
 def _override_image_size(config: DictConfig, image_size: int) -> None:

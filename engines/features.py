@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from engines.continuity import check_finite
+
 
 @dataclass(slots=True)
 class Features:
@@ -30,6 +32,15 @@ class Features:
     def high_res(self) -> list[torch.Tensor]:
         """The two fine levels in the order that the mask decoder takes them."""
         return [self.quarter, self.half]
+
+    def check(self) -> None:
+        """Check that all numbers are finite.
+
+        Raises:
+            ModelError: They are not.
+        """
+        for name in ("top", "half", "quarter"):
+            check_finite(f"the features ({name})", getattr(self, name))
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return float16 arrays for another process; `from_arrays` is the way back."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+
+def _no_pointer() -> npt.NDArray[np.float32]:
+    return np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,8 @@ class ObjectMask:
     """Predicted IoU of the mask, in [0, 1]."""
     object_score: float
     """Logit; above 0 the object is taken to be visible."""
+    pointer: npt.NDArray[np.float32] = field(default_factory=_no_pointer, repr=False)
+    """(C,) what the memory of later frames knows the object by."""
 
     @property
     def mask(self) -> npt.NDArray[np.bool_]:

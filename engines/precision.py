@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
+from torch import nn
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 AUTO = "auto"
@@ -26,3 +30,16 @@ def choose_precision(precision: str, device: str) -> str:
         accepted = ", ".join((AUTO, *PRECISIONS))
         raise ValueError(f"precision is {precision!r}; accepted are {accepted}")
     return precision
+
+
+def with_weights_in(model: Any, dtype: torch.dtype) -> Any:
+    """Return a copy of a model whose products have their weights in `dtype`, for use in autocast.
+
+    Autocast would cast them anew in every call, which costs more than the products of small models.
+    Norms, codes and embeddings stay float32, as in autocast.
+    """
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            module.to(dtype)
+    return model

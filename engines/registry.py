@@ -22,7 +22,7 @@ from engines.checkpoint import (
     sha256,
 )
 from engines.errors import ModelError
-from engines.memory import Limits
+from engines.settings import Cleanup, Limits, Savings
 from engines.tracker import Tracker
 
 WEIGHTS_DIR = Path(__file__).parent / "weights"
@@ -30,6 +30,8 @@ MICRO_FILES = {"sam2": "micro_sam2.safetensors", "clip": "micro_clip.safetensors
 CALIBRATION_FILE = "micro_calibration.json"
 # The micro model is trained on short clips: older places in its temporal code mean nothing.
 MICRO_LIMITS = Limits(conditioning=2, recent_frames=3, recent_pointers=4)
+# Its objects are cells, which are in one piece and do not lie over each other.
+MICRO_CLEANUP = Cleanup(non_overlap=True, one_piece=True)
 DEFAULT_CLIP = "ViT-B-32/laion2b_s34b_b79k"
 
 _HUB_FILES = {
@@ -79,8 +81,9 @@ def load_tracker(
     backend: str = "torch",
     precision: str = "fp32",
     device: str = "cpu",
-    non_overlap: bool | None = None,
-    one_piece: bool | None = None,
+    limits: Limits | None = None,
+    savings: Savings | None = None,
+    cleanup: Cleanup | None = None,
 ) -> Tracker:
     """Load a SAM2 model and wrap it in a tracker.
 
@@ -91,9 +94,10 @@ def load_tracker(
         backend: `torch`.
         precision: `fp32`, `bf16`, `fp16`, or `auto`: bf16 where the processor has it.
         device: A torch device.
-        non_overlap: Give a pixel that several objects claim to the surest; None for the model's
-            own way: `micro` does, the official models do not.
-        one_piece: Keep the largest connected piece of a mask only; None as above.
+        limits: How much is remembered; None for what the model was made for.
+        savings: What is left out for speed; None for nothing.
+        cleanup: What is done to masks after the model; None for the model's own way: `micro` keeps
+            one piece of each mask and lets none overlap, the official models do nothing.
 
     Raises:
         ModelError: The name, the weights, the backend or the size cannot be used.
@@ -107,10 +111,20 @@ def load_tracker(
         precision=precision,
         device=device,
         rendered_prompts=name in RENDERED_PROMPTS,
-        limits=MICRO_LIMITS if name == "micro" else None,
-        non_overlap=name == "micro" if non_overlap is None else non_overlap,
-        one_piece=name == "micro" if one_piece is None else one_piece,
+        limits=limits or default_limits(name),
+        savings=savings,
+        cleanup=cleanup or default_cleanup(name),
     )
+
+
+def default_limits(name: str) -> Limits:
+    """Return how much a model was made to remember."""
+    return MICRO_LIMITS if name == "micro" else Limits()
+
+
+def default_cleanup(name: str) -> Cleanup:
+    """Return what is done to a model's masks unless the user says else."""
+    return MICRO_CLEANUP if name == "micro" else Cleanup()
 
 
 def check_device(device: str) -> None:

@@ -45,6 +45,8 @@ class Report:
         default_factory=lambda: {"events": 0, "accepted": 0, "late_frames": {"p50": 0, "max": 0}}
     )
     objects: dict[str, int] = field(default_factory=lambda: {"now": 0, "ever": 0})
+    stream_events: dict[str, int] = field(default_factory=dict)
+    """Where the stream was not continuous for the tracker, by kind (`docs/tracker-events.md`)."""
     rss_mb: dict[str, float | None] = field(
         default_factory=lambda: {"first": None, "last": None, "max": None}
     )

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import structlog
 
-from engines.errors import ModelError
 from engines.features import Features
 from engines.images import mask_in_frame
+from engines.late import TooLateError, choose_catch_up
 from engines.objects import ObjectMask, Prompt
 from engines.registry import load_tracker
 from engines.tracker import Tracker
 from stream.config import DetectorConfig, LifecycleConfig, TrackerConfig
 from stream.contracts import DetectionJob, DetectionResult, DetectorClient, StreamEvent
+from stream.core import knobs
 from stream.errors import UsageError
 from stream.frame import Detection, Frame, Masks, TrackedObject
 from stream.lifecycle import Tracks
@@ -46,7 +49,9 @@ class TrackCore:
         self._tracks = Tracks(rules, config.max_objects)
         self._step = 0
         self._last_asked: int | None = None
-        self._pending: tuple[int, Features] | None = None
+        self._pending: int | None = None
+        self._replayed = 0
+        self._stream_events: Counter[str] = Counter()
 
     def prepare(self) -> None:
         """Load the model and run it once.
@@ -66,10 +71,11 @@ class TrackCore:
                 image_size=config.image_size,
                 precision=config.precision,
                 device=config.device,
-                non_overlap=config.non_overlap,
-                one_piece=config.one_piece,
+                limits=knobs.limits(config),
+                savings=knobs.savings(config),
+                cleanup=knobs.cleanup(config),
             )
-        except ModelError as error:
+        except ValueError as error:
             raise UsageError(str(error)) from error
         image = np.zeros((64, 64, 3), dtype=np.uint8)
         features = self._tracker.encode(image)
@@ -93,8 +99,9 @@ class TrackCore:
         features = self._tracker.encode(rgb)
         stamps["encoded"] = time.monotonic_ns()
         self._ask(frame, features, detector)
-        self._hear(detector)
+        self._hear(features, detector)
         tracked = self._tracker.step(self._step, features)
+        self._note(frame)
         objects = self._book(frame, tracked)
         stamps["tracked"] = time.monotonic_ns()
         self._step += 1
@@ -129,7 +136,9 @@ class TrackCore:
                 "accepted": self._tracks.accepted,
                 "late_frames": self._late_frames.percentiles(),
                 "too_late": self._too_late,
+                "replayed": self._replayed,
             },
+            "stream_events": dict(self._stream_events),
             "objects": {
                 "now": sum(t.confirmed for t in self._tracks.tracks.values()),
                 "ever": self._tracks.ever,
@@ -145,14 +154,14 @@ class TrackCore:
             return
         job = DetectionJob(self._step, self._revision, frame.rgb, features.to_arrays())
         if detector.submit(job):
-            self._pending = (self._step, features)
+            self._pending = self._step
             self._last_asked = self._step
 
-    def _hear(self, detector: DetectorClient) -> None:
+    def _hear(self, features: Features, detector: DetectorClient) -> None:
         if self._pending is None:
             detector.poll(0.0)  # an answer that nobody waits for any more frees the detector
             return
-        asked, features = self._pending
+        asked = self._pending
         wait = must_wait(
             live=self.live,
             step=self._step,
@@ -169,9 +178,15 @@ class TrackCore:
         self._events += 1
         self._late_frames.add(self._step - asked)
         if result.revision == self._revision:
-            self._apply(asked, features, result)
+            now = features if asked == self._step else None
+            self._apply(asked, now, result)
 
-    def _apply(self, asked: int, features: Features, result: DetectionResult) -> None:
+    def _apply(self, asked: int, features: Features | None, result: DetectionResult) -> None:
+        try:
+            features = features or self._tracker.features(asked)
+        except TooLateError:
+            self._too_late += 1
+            return
         if asked < self._step and not self._tracks.knows(asked):
             self._too_late += 1
             return
@@ -184,9 +199,21 @@ class TrackCore:
             track_id: Prompt(mask=result.detections[row].mask) for track_id, row in prompted.items()
         }
         if prompts:
-            self._tracker.add_objects(asked, features, prompts)
+            late = self._step - 1 - asked
+            catch_up = choose_catch_up(late, len(prompts), self._config.replay_steps)
+            self._replayed += late * len(prompts) if catch_up == "replay" else 0
+            self._tracker.add_objects(asked, features, prompts, catch_up=catch_up)
 
     # -- books -----------------------------------------------------------------------------------
+
+    def _note(self, frame: Frame) -> None:
+        """Count and log what the tracker noticed about the stream."""
+        for event in self._tracker.events():
+            self._stream_events[event.kind] += 1
+            structlog.get_logger().warning(
+                "the stream is not continuous", kind=event.kind, frame=frame.index,
+                detail=event.detail,
+            )  # fmt: skip
 
     def _book(self, frame: Frame, tracked: dict[int, ObjectMask]) -> tuple[TrackedObject, ...]:
         ended = self._tracks.stepped(

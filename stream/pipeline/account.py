@@ -130,6 +130,7 @@ class Account:
         core = tracker.get("core", {})
         report.detection = report.detection | core.get("detection", {})
         report.objects = report.objects | core.get("objects", {})
+        report.stream_events = core.get("stream_events", {})
         if self._rss_mb:
             memory = self._rss_mb
             report.rss_mb = {"first": memory[0], "last": memory[-1], "max": max(memory)}

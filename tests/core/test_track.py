@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from engines.continuity import Event
 from engines.errors import ModelError
 from engines.features import Features
 from engines.objects import ObjectMask, Prompt
@@ -30,6 +31,7 @@ class EchoTracker:
     def __init__(self) -> None:
         self.masks: dict[int, np.ndarray] = {}
         self.prompts: list[tuple[int, list[int]]] = []
+        self.catch_ups: list[str] = []
         self.resets = 0
 
     def encode(self, image: np.ndarray) -> Features:
@@ -39,8 +41,17 @@ class EchoTracker:
     def add_object(self, obj_id: int, step: int, features: Features, **prompt: Any) -> None:
         pass
 
-    def add_objects(self, step: int, features: Features, prompts: dict[int, Prompt]) -> None:
+    def features(self, step: int) -> Features:
+        return Features(*[torch.zeros(1, 1, SIDE, SIDE)] * 3, (100, 120))
+
+    def events(self) -> list[Event]:
+        return []
+
+    def add_objects(
+        self, step: int, features: Features, prompts: dict[int, Prompt], catch_up: str
+    ) -> None:
         self.prompts.append((step, list(prompts)))
+        self.catch_ups.append(catch_up)
         self.masks |= {i: p.mask[2::4, 2::4] for i, p in prompts.items() if p.mask is not None}
 
     def step(self, step: int, features: Features) -> dict[int, ObjectMask]:

@@ -1,0 +1,206 @@
+"""What prompts and steps work on: the model in parts, the memories, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from engines.attention import MemoryAttention, Shared
+from engines.bank import Bank
+from engines.features import Features
+from engines.heads import Decoded, Heads
+from engines.memory import NEVER, Layout, Memory
+from engines.memory_encoder import MemoryEncoder
+from engines.precision import with_weights_in
+from engines.recall import Recall
+from engines.settings import Limits, Savings
+from engines.window import Crop
+
+
+class State:
+    """A model in parts, and what it remembers of each object.
+
+    Args:
+        model: A `SAM2Base` in eval mode, on its device, float32.
+        autocast: Makes the context that its modules run in.
+        dtype: What memory attention computes in.
+        limits: How much is remembered.
+        savings: What is left out for speed.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        autocast: Callable[[], Any],
+        dtype: torch.dtype,
+        limits: Limits,
+        savings: Savings,
+    ) -> None:
+        device = next(model.parameters()).device
+        self.attention = MemoryAttention(model.memory_attention, dtype)
+        if dtype != torch.float32:
+            model = with_weights_in(model, dtype)
+        self.model = model
+        self.savings = savings
+        self.grid = int(model.sam_image_embedding_size)
+        if self.grid % savings.pool:
+            raise ValueError(
+                f"pool {savings.pool} does not divide the {self.grid} tokens of image size "
+                f"{model.image_size}; choose a multiple of {16 * savings.pool}"
+            )
+        self.layout = Layout(limits, conditioning_row=int(model.num_maskmem) - 1)
+        self.heads = Heads(model, autocast)
+        self.encoder = MemoryEncoder(model, autocast)
+        self.bank = Bank(
+            self.layout,
+            self.attention,
+            tokens=self.grid**2,
+            channels=int(model.mem_dim),
+            pointer_channels=int(model.hidden_dim),
+            logits_px=4 * self.grid,
+            pool=savings.pool,
+            dtype=dtype,
+            device=device,
+        )
+        self.recall = Recall(model, self.bank, self.attention, self.encoder.place, autocast)
+        self.memories: dict[int, Memory] = {}
+        self._top_code: torch.Tensor | None = None
+        self._shared: tuple[Features, Shared] | None = None
+
+    # -- objects ------------------------------------------------------------------------------
+
+    def add(self, obj_id: int) -> Memory:
+        """Return the memory of an object, a new one if it is unknown."""
+        if obj_id not in self.memories:
+            self.memories[obj_id] = Memory(self.bank.take(), self.layout)
+        return self.memories[obj_id]
+
+    def remove(self, obj_id: int) -> None:
+        """Forget an object."""
+        memory = self.memories.pop(obj_id, None)
+        if memory is not None:
+            self.bank.give_back(memory.slot)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def attend(
+        self,
+        frame_index: int,
+        features: Features,
+        objects: list[Memory],
+        crops: list[Crop] | None = None,
+    ) -> torch.Tensor:
+        """Condition features on the memories of objects that have equally many spatial ones.
+
+        Args:
+            frame_index: The frame's.
+            features: The frame's.
+            objects: B objects.
+            crops: Where each is looked for, squares of one size; None for everywhere.
+
+        Returns:
+            (B, C, s, s) float32.
+        """
+        attended = [memory.attended(frame_index) for memory in objects]
+        tokens = None
+        if crops is not None:
+            rows = [torch.from_numpy(crop.tokens()) for crop in crops]
+            tokens = torch.stack(rows).to(self.encoder.place.device)
+        shared = self._share(features)
+        at_once = self.recall.objects_at_once(len(attended[0].spatial))
+        parts = []
+        for first in range(0, len(objects), at_once):
+            some = slice(first, first + at_once)
+            near = None if tokens is None else tokens[some]
+            memories = self.recall(objects[some], attended[some], near)
+            parts.append(self.attention(shared, memories, near))
+        out = torch.cat(parts) if len(parts) > 1 else parts[0]
+        side = self.grid if crops is None else crops[0].side
+        return out.transpose(1, 2).reshape(len(objects), -1, side, side)
+
+    def _share(self, features: Features) -> Shared:
+        if self._shared is None or self._shared[0] is not features:
+            if self._top_code is None:
+                code = self.model.image_encoder.neck.position_encoding(features.top)
+                self._top_code = code[0].float().flatten(1).T
+            top = features.top[0].flatten(1).T
+            self._shared = (features, self.attention.share(top, self._top_code))
+        return self._shared[1]
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def remember(
+        self, frame_index: int, objects: list[Memory], out: Decoded, raw: torch.Tensor
+    ) -> None:
+        """Write a frame without a prompt into the memory of B objects.
+
+        Args:
+            frame_index: The frame's.
+            objects: B objects.
+            out: Their results.
+            raw: (B, N, M) their memories.
+        """
+        slots = [memory.slot for memory in objects]
+        places = [memory.remember(frame_index) for memory in objects]
+        self.bank.write(slots, places, raw, self.encoder.place)
+        pointer = frame_index % self.layout.pointers
+        self.bank.write_pointers(slots, [pointer] * len(slots), out.pointers)
+        self.bank.write_history(slots, frame_index, raw, out.low)
+        for memory in objects:
+            memory.output(frame_index)
+
+    def condition(
+        self,
+        frame_index: int,
+        obj_id: int,
+        out: Decoded,
+        raw: torch.Tensor,
+        *,
+        last_frame: int | None,
+    ) -> None:
+        """Write a prompted frame into the memory of one object.
+
+        Args:
+            frame_index: The frame's.
+            obj_id: The object's id; an unknown one is added.
+            out: Its result.
+            raw: (1, N, M) its memory.
+            last_frame: The last frame that was stepped.
+        """
+        memory = self.add(obj_id)
+        limited = self.layout.limits.conditioning is not None
+        new = frame_index not in memory.conditioning
+        if new and not limited and len(memory.conditioning) == self.layout.conditioning:
+            self.bank.grow_conditioning()
+        place, gone = memory.condition(frame_index)
+        last = frame_index if last_frame is None else max(last_frame, frame_index)
+        if gone is not None and gone > last - self.layout.limits.lookback:
+            self._demote(memory, gone, place)
+        slots = [memory.slot]
+        self.bank.write(slots, [place], raw, self.encoder.place)
+        self.bank.write_pointers(slots, [self.layout.pointers + place], out.pointers)
+        if frame_index > last - self.layout.history:
+            self.bank.write_history(slots, frame_index, raw, out.low)
+            memory.output(frame_index)
+
+    def bring_back(self, memory: Memory, frame_index: int) -> None:
+        """Let an object's memory be what it was when a frame was stepped, or will be."""
+        for index, place in memory.restore(frame_index):
+            self.bank.bring_back(memory.slot, index, place, self.encoder.place)
+
+    def _demote(self, memory: Memory, frame_index: int, place: int) -> None:
+        """Keep a frame that is not a conditioning one any more as a recent one."""
+        if not memory.has_output(frame_index):
+            return
+        pointer = self.bank.pointers[memory.slot, self.layout.pointers + place]
+        ring = frame_index % self.layout.pointers
+        self.bank.write_pointers([memory.slot], [ring], pointer[None].clone())
+        memory.pointers[ring] = frame_index
+        memory.stored[frame_index % self.layout.history] = frame_index
+        recent = self.layout.recent_place(frame_index)
+        if memory.recents[recent] in (NEVER, frame_index):
+            memory.recents[recent] = frame_index
+            at = self.layout.conditioning + recent
+            self.bank.bring_back(memory.slot, frame_index, at, self.encoder.place)
