@@ -25,8 +25,8 @@ import torch.nn.functional as F
 from engines.errors import ModelError
 
 Linear = tuple[torch.Tensor, torch.Tensor]
-# Scores of one block of queries; larger blocks fall out of the processor's cache.
-BLOCK_ELEMENTS = 8_000_000
+# Below this many scores an object, plain products beat the fused kernel on a processor.
+SMALL_SCORES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ class Memories:
     keys: Callable[[int], torch.Tensor]
     """Layer -> (B, K, D)."""
     values: torch.Tensor
-    """(B, K, M): the memories as they were written."""
+    """(B, K, M) the memories as they were written, or with zeros after them to any width: the fused
+    kernel of a processor wants values as wide as keys."""
     bias: torch.Tensor | None = None
     """(B, 1, K) added to the scores: -inf where an object has fewer memories than others."""
 
@@ -98,6 +99,11 @@ class MemoryAttention:
     def layers(self) -> int:
         """Number of layers L."""
         return len(self._layers)
+
+    @property
+    def widest(self) -> int:
+        """Channels inside of a layer, where it is widest."""
+        return len(self._layers[0].up[1])
 
     @property
     def width(self) -> int:
@@ -178,8 +184,9 @@ class MemoryAttention:
                 q = F.linear(layer.norms[1](x).to(self._dtype), *layer.cross_q)
                 q = _rotate(q, cos, sin)
             mixed = attend(q, memories.keys(number), memories.values, memories.bias)
+            mixed = mixed[..., : layer.cross_out[0].shape[1]]
             x = x + F.linear(mixed, *layer.cross_out).float()
-            y = F.relu(F.linear(layer.norms[2](x).to(self._dtype), *layer.up))
+            y = F.linear(layer.norms[2](x).to(self._dtype), *layer.up).relu_()
             x = x + F.linear(y, *layer.down).float()
         out: torch.Tensor = self._norm(x)
         return out
@@ -204,28 +211,19 @@ def attend(
     Args:
         q: (B, n, D).
         k: (B, K, D).
-        v: (B, K, M), which need not be as wide as the keys.
+        v: (B, K, X).
         bias: (B, 1, K) or None.
     """
-    if q.is_cuda:
-        mask = None if bias is None else bias[:, None].expand(-1, 1, q.shape[1], -1).to(q.dtype)
-        mixed = F.scaled_dot_product_attention(
-            q[:, None], k[:, None], v[:, None], attn_mask=mask, scale=1.0
-        )
-        return mixed[:, 0]
-    # On a processor, plain products beat the fused kernel, which wants values as wide as keys.
-    objects = max(BLOCK_ELEMENTS // (q.shape[1] * k.shape[1]), 1)
-    rows = max(BLOCK_ELEMENTS // (objects * k.shape[1]), 1)
-    out = q.new_empty(*q.shape[:2], v.shape[2])
-    for first in range(0, len(q), objects):
-        some = slice(first, first + objects)
-        turned = k[some].transpose(1, 2)
-        for row in range(0, q.shape[1], rows):
-            scores = torch.bmm(q[some, row : row + rows], turned)
-            if bias is not None:
-                scores += bias[some].to(scores.dtype)
-            out[some, row : row + rows] = torch.bmm(scores.softmax(-1), v[some])
-    return out
+    if q.device.type == "cpu" and q.shape[1] * k.shape[1] <= SMALL_SCORES:
+        scores = torch.bmm(q, k.transpose(1, 2))
+        if bias is not None:
+            scores += bias.to(scores.dtype)
+        return torch.bmm(scores.softmax(-1), v)
+    mask = None if bias is None else bias[:, None].expand(-1, 1, q.shape[1], -1).to(q.dtype)
+    mixed = F.scaled_dot_product_attention(
+        q[:, None], k[:, None], v[:, None], attn_mask=mask, scale=1.0
+    )
+    return mixed[:, 0]
 
 
 def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:

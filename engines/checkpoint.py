@@ -18,6 +18,7 @@ from engines.errors import ModelError
 
 RANDOM = "random:"
 Module = TypeVar("Module", bound=nn.Module)
+State = dict[str, torch.Tensor]
 
 
 def random_seed(weights: str) -> int:
@@ -39,7 +40,12 @@ def build_random(build: Callable[[], Module], seed: int) -> Module:
         return build()
 
 
-def load_weights(model: nn.Module, path: Path, name: str) -> None:
+def load_weights(
+    model: nn.Module,
+    path: Path,
+    name: str,
+    fit: Callable[[State, nn.Module], State] | None = None,
+) -> None:
     """Load a state dict into a model, every key or nothing.
 
     Args:
@@ -47,11 +53,14 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
         path: `.safetensors`, or a torch file holding a state dict, plain or under `model` or
             `state_dict`.
         name: The model's name, for messages.
+        fit: What is done to the state dict first, given the model.
 
     Raises:
         ModelError: The file is missing, unreadable, or of another model (the keys are named).
     """
     state = read_state(path)
+    if fit is not None:
+        state = fit(state, model)
     own = model.state_dict()
     missing = sorted(own.keys() - state.keys())
     unexpected = sorted(state.keys() - own.keys())

@@ -8,6 +8,7 @@ the class token takes the ordinary way and equals ``encode_image``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -15,10 +16,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines.errors import ModelError
+
 Mode = Literal["naclip", "clearclip", "maskclip", "vanilla"]
 MODES: tuple[str, ...] = get_args(Mode)
 #: Standard deviation of NACLIP's neighbourhood, in patches.
 NEIGHBOURHOOD = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DensePass:
+    """What one pass over B images gives; N is the number of patches."""
+
+    whole: Tensor
+    """(B, D) class embedding, equal to ``encode_image``, not normalised."""
+    patches: Tensor
+    """(B, H / patch, W / patch, D) patch embeddings, not normalised."""
+    start: Tensor
+    """(B, 1, width) class token as it enters the first block."""
+    keys: tuple[Tensor, ...]
+    """Per block (B, heads, 1 + N, width / heads), the class token first."""
+    values: tuple[Tensor, ...]
+    """As :attr:`keys`."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return int(self.patches.shape[1]), int(self.patches.shape[2])
 
 
 def dense_features(
@@ -26,68 +50,93 @@ def dense_features(
 ) -> tuple[Tensor, Tensor]:
     """Embed images as a whole and patch by patch, in one pass.
 
+    See :func:`dense_pass`, of which this returns ``whole`` and ``patches``.
+    """
+    found = dense_pass(visual, images, mode, sigma)
+    return found.whole, found.patches
+
+
+def dense_pass(
+    visual: Any, images: Tensor, mode: str = "naclip", sigma: float = NEIGHBOURHOOD
+) -> DensePass:
+    """Embed images as a whole and patch by patch, and keep every block's keys and values.
+
     Args:
         visual: the ``visual`` tower of an open_clip model, a plain ``VisionTransformer``.
         images: (B, 3, H, W) float, normalised for the model; H and W multiples of its patch size.
             Position embeddings are interpolated for other sizes than the model's own.
-        mode: one of :data:`MODES`.
+        mode: one of :data:`MODES`: NACLIP (Hajimiri et al. 2024, arXiv 2404.08181), ClearCLIP (Lan
+            et al. 2024, arXiv 2407.12442), MaskCLIP (Zhou et al. 2022, arXiv 2112.01071), or
+            ``vanilla``: the last block as it was trained.
         sigma: NACLIP's neighbourhood in patches.
 
-    Returns:
-        Class embedding (B, D) and patch embeddings (B, H / patch, W / patch, D), neither
-        normalised.
-
     Raises:
-        TypeError: if the tower is not a plain vision transformer.
+        ModelError: if the tower is not a plain vision transformer.
         ValueError: for an unknown mode or an image size that does not fit the patches.
     """
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is unknown; accepted are {', '.join(MODES)}")
     require_plain_vit(visual)
     tokens, grid = _embed(visual, images)
+    start = tokens[:, :1]
     *early, last = visual.transformer.resblocks
+    keys, values = [], []
     for block in early:
-        tokens = _ordinary_block(block, tokens, tokens)
-    class_token = _ordinary_block(last, tokens, tokens[:, :1])[:, 0]
+        query, key, value = split_heads(block, block.ln_1(tokens))
+        keys.append(key)
+        values.append(value)
+        tokens = attend(block, tokens, query, key, value)
+    query, key, value = split_heads(last, last.ln_1(tokens))
+    keys.append(key)
+    values.append(value)
+    class_token = attend(last, tokens[:, :1], query[:, :, :1], key, value)[:, 0]
     if mode == "vanilla":
-        patches = _ordinary_block(last, tokens, tokens)[:, 1:]
+        patches = attend(last, tokens, query, key, value)[:, 1:]
     else:
-        patches = _local_block(last, tokens, grid, mode, sigma)[:, 1:]
-    dense = _project(visual, patches)
-    return _project(visual, class_token), dense.view(len(dense), *grid, -1)
+        patches = _local(last, query, key, value, grid, mode, sigma)[:, 1:]
+    dense = project(visual, patches)
+    return DensePass(
+        whole=project(visual, class_token),
+        patches=dense.view(len(dense), *grid, -1),
+        start=start,
+        keys=tuple(keys),
+        values=tuple(values),
+    )
 
 
 def require_plain_vit(visual: Any) -> None:
     """Refuse towers whose blocks or pooling the surgery does not know.
 
     Raises:
-        TypeError: naming what was found and which models work.
+        ModelError: naming what was found and which models work.
     """
-    wanted = (
-        "dense CLIP needs a plain open_clip VisionTransformer such as ViT-B-32, ViT-B-16, "
-        "ViT-L-14 or micro"
-    )
+    found = _strangeness(visual)
+    if found:
+        raise ModelError(
+            f"{found}; dense CLIP needs a plain open_clip VisionTransformer such as ViT-B-32, "
+            "ViT-B-16, ViT-L-14, xlm-roberta-base-ViT-B-32 or micro"
+        )
+
+
+def _strangeness(visual: Any) -> str:
+    """Say what keeps a tower from being a plain vision transformer; empty where nothing does."""
+    kind = type(visual).__name__
     for attribute in ("conv1", "class_embedding", "positional_embedding", "transformer", "ln_post"):
         if not hasattr(visual, attribute):
-            raise TypeError(f"{type(visual).__name__} has no {attribute!r}; {wanted}")
-    if (
-        getattr(visual, "attn_pool", None) is not None
-        or getattr(visual, "pool_type", "tok") != "tok"
-    ):
-        raise TypeError(
-            f"{type(visual).__name__} pools by attention or average, not by class token; {wanted}"
-        )
+            return f"image tower {kind} has no {attribute!r}"
+    if getattr(visual, "attn_pool", None) is not None:
+        return f"image tower {kind} pools by attention, not by its class token"
+    pool = getattr(visual, "pool_type", "tok")
+    if pool != "tok":
+        return f"image tower {kind} pools by {pool!r}, not by its class token"
     for block in visual.transformer.resblocks:
-        if not isinstance(getattr(block, "attn", None), nn.MultiheadAttention) or not hasattr(
-            block, "ln_1"
-        ):
-            raise TypeError(
-                f"block {type(block).__name__} has no plain multi-head attention; {wanted}"
-            )
-        if block.attn.in_proj_weight is None:
-            raise TypeError(
-                f"block {type(block).__name__} keeps separate q, k, v weights; {wanted}"
-            )
+        attention = getattr(block, "attn", None)
+        plain = (
+            isinstance(attention, nn.MultiheadAttention) and attention.in_proj_weight is not None
+        )
+        if not plain or not hasattr(block, "ln_1"):
+            return f"block {type(block).__name__} of {kind} has no plain multi-head attention"
+    return ""
 
 
 def position_embeddings(visual: Any, grid: tuple[int, int]) -> Tensor:
@@ -120,7 +169,7 @@ def _embed(visual: Any, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
     return visual.ln_pre(tokens), grid
 
 
-def _split(block: Any, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def split_heads(block: Any, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value of a block, each (B, heads, N, width / heads)."""
     attention = block.attn
     joint = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
@@ -128,31 +177,57 @@ def _split(block: Any, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return parts[0], parts[1], parts[2]
 
 
+def attend(
+    block: Any,
+    asking: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    allowed: Tensor | None = None,
+) -> Tensor:
+    """An unchanged transformer block of which the queries are given.
+
+    Args:
+        block: an open_clip residual attention block.
+        asking: (B, Q, width) tokens whose queries these are.
+        query: (B, heads, Q, width / heads).
+        key: (B, heads, N, width / heads).
+        value: as ``key``.
+        allowed: bool, broadcast to (B, heads, Q, N): what each query may look at; None for all.
+
+    Returns:
+        (B, Q, width).
+    """
+    heads = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+    mixed = asking + block.ls_1(_merge(block, heads))
+    out: Tensor = mixed + block.ls_2(block.mlp(block.ln_2(mixed)))
+    return out
+
+
+def project(visual: Any, tokens: Tensor) -> Tensor:
+    """Tokens (..., width) after the last block to embeddings (..., D)."""
+    normed: Tensor = visual.ln_post(tokens)
+    return normed if visual.proj is None else normed @ visual.proj
+
+
 def _merge(block: Any, heads: Tensor) -> Tensor:
     out: Tensor = block.attn.out_proj(heads.transpose(1, 2).flatten(2))
     return out
 
 
-def _ordinary_block(block: Any, tokens: Tensor, asking: Tensor) -> Tensor:
-    """An unchanged transformer block whose queries are ``asking``.
-
-    All tokens, or the leading ones only.
-    """
-    query, key, value = _split(block, block.ln_1(tokens))
-    query = query[:, :, : asking.shape[1]]
-    mixed = asking + block.ls_1(_merge(block, F.scaled_dot_product_attention(query, key, value)))
-    out: Tensor = mixed + block.ls_2(block.mlp(block.ln_2(mixed)))
-    return out
-
-
-def _local_block(
-    block: Any, tokens: Tensor, grid: tuple[int, int], mode: str, sigma: float
+def _local(
+    block: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    grid: tuple[int, int],
+    mode: str,
+    sigma: float,
 ) -> Tensor:
     """The last block's values, gathered locally.
 
     No residual, no feed-forward. (B, 1 + patches, width).
     """
-    query, key, value = _split(block, block.ln_1(tokens))
     if mode == "maskclip":
         return _merge(block, value)
     if mode == "clearclip":
@@ -174,8 +249,3 @@ def _neighbourhood(grid: tuple[int, int], sigma: float) -> Tensor:
     plane = lines[0][:, None, :, None] * lines[1][None, :, None, :]
     count = grid[0] * grid[1]
     return F.pad(plane.reshape(count, count), (1, 0, 1, 0))
-
-
-def _project(visual: Any, tokens: Tensor) -> Tensor:
-    normed: Tensor = visual.ln_post(tokens)
-    return normed if visual.proj is None else normed @ visual.proj

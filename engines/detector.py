@@ -16,58 +16,19 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from engines.dense import dense_features
+from engines.clip_models import image_statistics
+from engines.decoding import decode_prompts
+from engines.dense import DensePass, dense_pass, require_plain_vit
+from engines.detection import DetectorSettings, Found, TextEvidence
 from engines.features import Features
-from engines.images import OPENAI_MEAN, OPENAI_STD, to_input
+from engines.images import to_input
 from engines.pieces import one_piece
-from engines.prompts import render_prompt
-from engines.proposals import grid_points, peaks, regions, stability, suppress
+from engines.proposals import grid_points, peaks, regions, suppress
+from engines.scoring import Evidence, calibrate, sigmoid_bias
 from engines.texts import TextBank
+from engines.verification import Question, verify
 
-CHUNK = 32
-"""Prompts decoded together."""
-
-
-@dataclass(frozen=True, slots=True)
-class DetectorSettings:
-    """Thresholds of the detector; probabilities unless a unit is named."""
-
-    clip_size_px: int = 512
-    """Side of the square that CLIP sees."""
-    peak_threshold: float = 0.35
-    max_prompts: int = 96
-    sweep_grid: int = 0
-    """Side of the grid of clicks laid over warm regions, beside the regions' boxes; 0 for none."""
-    one_piece: bool = False
-    """Keep the connected piece of a mask under its prompt only, for objects such as cells."""
-    min_quality: float = 0.6
-    """Lowest predicted IoU x stability x object probability."""
-    nms_iou: float = 0.5
-    contained: float = 0.8
-    min_score: float = 0.4
-    min_area_px: int = 30
-    """In frame pixels."""
-    calibration: tuple[float, float] = (1.0, 0.0)
-    """Slope and offset of Platt scaling, on the logit of the raw score; (1, 0) changes nothing."""
-    accept_best: int = 0
-    """Take this many best masks whatever they score: for random weights, whose scores mean
-    nothing; 0 applies the thresholds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One object in one frame."""
-
-    label: str
-    score: float
-    mask: npt.NDArray[np.bool_]
-    """(h, w) covering the whole frame."""
-    box: tuple[float, float, float, float]
-    """x0, y0, x1, y1 in frame pixels."""
-    point: tuple[float, float]
-    """x, y in frame pixels: where it was prompted."""
-    embedding: npt.NDArray[np.float32]
-    """(D,) unit length: the mean of the dense CLIP vectors inside the mask."""
+__all__ = ["DetectorSettings", "Found", "TextDetector", "TextEvidence", "calibrate"]
 
 
 class TextDetector:
@@ -80,6 +41,9 @@ class TextDetector:
         settings: Thresholds.
         rendered_prompts: Whether `sam` wants prompts drawn as well (`engines.prompts`).
         device: A torch device.
+
+    Raises:
+        ModelError: CLIP's image tower is of another kind, or the settings do not suit it.
     """
 
     def __init__(
@@ -92,6 +56,8 @@ class TextDetector:
         rendered_prompts: bool = False,
         device: str = "cpu",
     ) -> None:
+        require_plain_vit(clip.visual)
+        self._bias = sigmoid_bias(clip, settings.score, settings.logit_bias)
         self.device = torch.device(device)
         self._sam = sam.to(self.device).eval()
         self._clip = clip.to(self.device).eval()
@@ -104,7 +70,7 @@ class TextDetector:
         self,
         image: npt.NDArray[np.uint8],
         features: Features,
-        texts: Sequence[str],
+        texts: Sequence[str] | None = None,
         negatives: Sequence[str] = (),
     ) -> list[Found]:
         """Find the objects in one frame, best first.
@@ -112,12 +78,20 @@ class TextDetector:
         Args:
             image: (H, W, 3) uint8 RGB.
             features: The SAM2 features of the same frame.
-            texts: What is asked for; each is weighed against the negatives on its own.
+            texts: What is asked for; each is weighed against the negatives on its own. None for
+                the bank's texts.
             negatives: The user's negatives, besides the bank's.
+
+        Raises:
+            ModelError: No text is given and the bank has none.
         """
+        asked = self._bank.texts if texts is None else tuple(texts)
+        against = tuple(dict.fromkeys([*self._bank.negatives, *negatives]))
+        question = self._question(asked, against)
         dense = self._dense(image)
-        heat = self._heat(dense, texts, negatives)
-        points, logits, quality = self._propose(features, heat.amax(0))
+        vectors = _unit_patches(dense)
+        patches = question.weigh(vectors)
+        points, logits, quality = self._propose(features, patches.own.amax(-1))
         if not len(points):
             return []
         if self.settings.one_piece:
@@ -125,37 +99,45 @@ class TextDetector:
         keep = self._select(logits, quality, features.frame_size)
         if not len(keep):
             return []
-        return self._score(dense, heat, texts, logits[keep], quality[keep], points[keep], features)
+        logits, quality, points = logits[keep], quality[keep], points[keep]
+        inside = _coverage(logits, dense.grid, points)
+        use = self.settings
+        evidence = verify(
+            self._clip, dense, patches, question, image, logits > 0, inside,
+            mode=use.verify, score=use.score, crops=use.crops,
+        )  # fmt: skip
+        embeddings = F.normalize(torch.einsum("nhw,hwd->nd", inside, vectors), dim=-1)
+        words = _Words(asked, against, evidence)
+        return self._score(words, embeddings, logits, quality, points, features.frame_size)
 
     @torch.inference_mode()
     def heatmap(
         self,
         image: npt.NDArray[np.uint8],
-        texts: Sequence[str],
+        texts: Sequence[str] | None = None,
         negatives: Sequence[str] = (),
     ) -> npt.NDArray[np.float32]:
         """Return (T, gh, gw) probabilities of each text against the negatives, by patch."""
-        out: npt.NDArray[np.float32] = self._heat(self._dense(image), texts, negatives).numpy()
+        asked = self._bank.texts if texts is None else tuple(texts)
+        question = self._question(asked, tuple(dict.fromkeys([*self._bank.negatives, *negatives])))
+        own = question.weigh(_unit_patches(self._dense(image))).own
+        out: npt.NDArray[np.float32] = own.permute(2, 0, 1).contiguous().cpu().numpy()
         return out
 
     # -- CLIP ------------------------------------------------------------------------------------
 
-    def _dense(self, image: npt.NDArray[np.uint8]) -> torch.Tensor:
+    def _dense(self, image: npt.NDArray[np.uint8]) -> DensePass:
         side = self.settings.clip_size_px
-        planes = to_input(image, (side, side), OPENAI_MEAN, OPENAI_STD, self.device)
-        _, dense = dense_features(self._clip.visual, planes)
-        return F.normalize(dense[0].float(), dim=-1)
+        planes = to_input(image, (side, side), *image_statistics(self._clip.visual), self.device)
+        return dense_pass(self._clip.visual, planes, self.settings.dense)
 
-    def _heat(
-        self, dense: torch.Tensor, texts: Sequence[str], negatives: Sequence[str]
-    ) -> torch.Tensor:
-        """Return (T, gh, gw): a softmax of each text against all negatives."""
-        asked = self._bank.embed(texts)
-        against = self._bank.embed(list(dict.fromkeys([*self._bank.default_negatives, *negatives])))
-        scale = self._clip.logit_scale.exp().float()
-        wanted = scale * torch.einsum("hwd,td->thw", dense, asked)
-        other = torch.logsumexp(scale * torch.einsum("hwd,nd->nhw", dense, against), dim=0)
-        return torch.sigmoid(wanted - other)
+    def _question(self, texts: Sequence[str], negatives: Sequence[str]) -> Question:
+        return Question(
+            asked=self._bank.embed(texts).to(self.device),
+            against=self._bank.embed(negatives).to(self.device),
+            scale=self._clip.logit_scale.exp().float(),
+            bias=self._bias,
+        )
 
     # -- prompts ---------------------------------------------------------------------------------
 
@@ -195,47 +177,7 @@ class TextDetector:
     def _decode(
         self, features: Features, points: torch.Tensor, boxes: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (P, h, w) logits of the best mask and (P,) quality of each prompt, in chunks."""
-        parts = [
-            self._decode_chunk(
-                features, points[i : i + CHUNK], None if boxes is None else boxes[i : i + CHUNK]
-            )
-            for i in range(0, len(points), CHUNK)
-        ]
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-
-    def _decode_chunk(
-        self, features: Features, points: torch.Tensor, boxes: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        sam, count, side = self._sam, len(points), self._sam.image_size
-        clicks = (points * side)[:, None]
-        coords, labels = clicks, torch.ones(count, 1, dtype=torch.int32, device=self.device)
-        corners = None
-        if boxes is not None:
-            corners = boxes * side
-            coords = torch.cat([corners.view(count, 2, 2), clicks], dim=1)
-            labels = torch.tensor([[2, 3, 1]], dtype=torch.int32, device=self.device)
-            labels = labels.expand(count, -1)
-        drawn = None
-        if self._rendered:
-            drawn = render_prompt(side, clicks, labels[:, -1:], corners)
-        sparse, dense = sam.sam_prompt_encoder(points=(coords, labels), boxes=None, masks=drawn)
-        pix = features.top + sam.no_mem_embed.view(1, -1, 1, 1)
-        logits, ious, _, scores = sam.sam_mask_decoder(
-            image_embeddings=pix.expand(count, -1, -1, -1),
-            image_pe=sam.sam_prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            # A box says how large the object is; a click alone may mean a part or the whole.
-            multimask_output=boxes is None,
-            repeat_image=False,
-            high_res_features=[f.expand(count, -1, -1, -1) for f in features.high_res],
-        )
-        rank = ious * stability(logits)
-        best = rank.argmax(1)
-        rows = torch.arange(count, device=self.device)
-        quality = rank[rows, best] * torch.sigmoid(scores[:, 0])
-        return logits[rows, best].float(), quality.float()
+        return decode_prompts(self._sam, features, points, boxes, rendered=self._rendered)
 
     # -- selection -------------------------------------------------------------------------------
 
@@ -258,18 +200,15 @@ class TextDetector:
 
     def _score(
         self,
-        dense: torch.Tensor,
-        heat: torch.Tensor,
-        texts: Sequence[str],
+        words: _Words,
+        embeddings: torch.Tensor,
         logits: torch.Tensor,
         quality: torch.Tensor,
         points: torch.Tensor,
-        features: Features,
+        frame_size: tuple[int, int],
     ) -> list[Found]:
         use = self.settings
-        inside = _coverage(logits, (heat.shape[-2], heat.shape[-1]), points)
-        probability = torch.einsum("nhw,thw->nt", inside, heat)
-        embeddings = F.normalize(torch.einsum("nhw,hwd->nd", inside, dense), dim=-1)
+        probability = words.evidence.probability(use.score)
         best = probability.argmax(1)
         rows = torch.arange(len(best), device=best.device)
         raw = (probability[rows, best] * quality).clamp(0, 1).sqrt()
@@ -279,7 +218,7 @@ class TextDetector:
             logits[:, None], size=(side, side), mode="bilinear", align_corners=False
         )
         masks = (fine[:, 0] > 0).cpu().numpy()
-        height, width = features.frame_size
+        height, width = frame_size
         found = []
         for row in scores.argsort(descending=True, stable=True).tolist():
             score = float(scores[row])
@@ -288,26 +227,43 @@ class TextDetector:
             x, y = points[row].tolist()
             found.append(
                 Found(
-                    label=texts[int(best[row])],
+                    label=words.texts[int(best[row])],
                     score=score,
                     mask=masks[row],
                     box=_box(masks[row], width, height),
                     point=(x * width, y * height),
                     embedding=embeddings[row].cpu().numpy(),
+                    evidence=words.of(row),
                 )
             )
         return found
 
 
-def calibrate(raw: torch.Tensor, calibration: tuple[float, float]) -> torch.Tensor:
-    """Turn raw scores into probabilities of being right (Platt 1999).
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The evidence of N masks with the words it is about."""
 
-    Args:
-        raw: (N,) in [0, 1].
-        calibration: Slope and offset on the logit.
-    """
-    slope, offset = calibration
-    return torch.sigmoid(slope * torch.logit(raw, eps=1e-4) + offset)
+    texts: tuple[str, ...]
+    negatives: tuple[str, ...]
+    evidence: Evidence
+
+    def of(self, row: int) -> TextEvidence:
+        """Return the evidence of one mask."""
+        mine = self.evidence.map(lambda part: part[row])
+        return TextEvidence(
+            own=dict(zip(self.texts, mine.own.tolist(), strict=True)),
+            p_pos=dict(zip(self.texts, mine.p_pos.tolist(), strict=True)),
+            p_neg=dict(zip(self.negatives, mine.p_neg.tolist(), strict=True)),
+            p_pos_sum=float(mine.p_pos_sum),
+            p_neg_sum=float(mine.p_neg_sum),
+            multiplier=float(mine.multiplier),
+            sigmoid=dict(zip(self.texts, mine.sigmoid.tolist(), strict=True)),
+        )
+
+
+def _unit_patches(dense: DensePass) -> torch.Tensor:
+    """Return (rows, columns, D) unit vectors of the one image of a pass."""
+    return F.normalize(dense.patches[0].float(), dim=-1)
 
 
 def _coverage(logits: torch.Tensor, grid: tuple[int, int], points: torch.Tensor) -> torch.Tensor:

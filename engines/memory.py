@@ -88,6 +88,8 @@ class Memory:
     """Place in the history -> frame index, of frames whose logits are there."""
     tracked: list[int] = field(default_factory=list)
     """Place in the history -> frame index, of frames that were stepped over."""
+    unsettled: set[int] = field(default_factory=set)
+    """Conditioning frames that came since the last step: prompts do not attend to each other."""
     prompts: dict[int, Prompt] = field(default_factory=dict)
     """Frame index -> what was said about it, while it can still be refined."""
     results: dict[int, ObjectMask] = field(default_factory=dict)
@@ -118,10 +120,20 @@ class Memory:
         """Whether the history holds the memory of this frame, which has no prompt."""
         return self.stored[frame_index % len(self.stored)] == frame_index
 
-    def attended(self, frame_index: int) -> Attended:
-        """Return what a frame attends to."""
+    def attended(self, frame_index: int, *, for_prompt: bool = False) -> Attended:
+        """Return what a frame attends to.
+
+        Args:
+            frame_index: The frame's.
+            for_prompt: Whether it is prompted; then other prompts count from the next step on.
+        """
         layout, limits = self.layout, self.layout.limits
-        spatial = [(place, layout.conditioning_row) for place in self.conditioning.values()]
+        conditioning = {
+            index: place
+            for index, place in self.conditioning.items()
+            if not (for_prompt and index in self.unsettled)
+        } or self.conditioning
+        spatial = [(place, layout.conditioning_row) for place in conditioning.values()]
         for back in range(limits.recent_frames, 0, -1):
             wanted = layout.recent_frame(frame_index, back)
             place = layout.recent_place(wanted)
@@ -129,7 +141,7 @@ class Memory:
                 spatial.append((layout.conditioning + place, back - 1))
         pointers = [
             (layout.pointers + place, frame_index - index)
-            for index, place in self.conditioning.items()
+            for index, place in conditioning.items()
             if index <= frame_index
         ]
         for distance in range(1, limits.recent_pointers + 1):
@@ -157,10 +169,12 @@ class Memory:
                 first = next(iter(self.conditioning))
                 gone = min((i for i in self.conditioning if i != first), default=first)
                 place = self.conditioning.pop(gone)
+                self.unsettled.discard(gone)
             else:
                 used = set(self.conditioning.values())
                 place = next(i for i in range(len(used) + 1) if i not in used)
             self.conditioning[frame_index] = place
+            self.unsettled.add(frame_index)
         self.give_up(frame_index)
         return place, gone
 
@@ -187,6 +201,7 @@ class Memory:
 
     def track(self, frame_index: int) -> None:
         """Book that a frame was stepped over, and those before it that were prompted late."""
+        self.unsettled.clear()
         for index in (*(i for i in self.prompts if i < frame_index), frame_index):
             place = index % len(self.tracked)
             self.tracked[place] = max(self.tracked[place], index)

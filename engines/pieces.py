@@ -57,7 +57,9 @@ def small(masks: torch.Tensor, max_area_px: int) -> torch.Tensor:
         masks: (N, h, w) bool.
         max_area_px: Area in pixels of the mask.
     """
-    if masks.device.type == "cpu" and masks.numel():
+    if not bool(masks.any()):
+        return masks
+    if masks.device.type == "cpu":
         found = _scan(masks)
         few = np.bincount(found.ravel()) <= max_area_px
         few[0] = False  # what is outside of all masks is no piece
@@ -78,8 +80,9 @@ def one_piece(logits: torch.Tensor, points: torch.Tensor | None = None) -> torch
     Returns:
         (N, h, w) logits; the other pieces are at `OUTSIDE_LOGIT`.
     """
-    pieces = labels(logits > 0)
-    if not pieces.numel() or int(pieces.amax()) < 2:
+    inside = logits > 0
+    pieces = labels(inside) if bool(inside.any()) else None
+    if pieces is None or int(pieces.amax()) < 2:
         return logits
     count, height, width = logits.shape
     rows = torch.arange(count, device=logits.device)

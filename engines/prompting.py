@@ -91,7 +91,7 @@ class Prompting:
         else:
             assert memory is not None
             state.bring_back(memory, frame_index)
-            pix = state.attend(frame_index, features, [memory])
+            pix = state.attend(frame_index, features, [memory], for_prompt=True)
         drawn = self._drawn(prompt, features.frame_size)
         if drawn is None and memory is not None and memory.has_output(frame_index):
             before = state.bank.logits(memory.slot, frame_index)[None, None]

@@ -14,8 +14,9 @@ from engines.attention import Memories, MemoryAttention
 from engines.bank import Bank
 from engines.memory import Attended, Memory
 
-# Keys of one layer that are gathered at a time, in elements.
-CHUNK_ELEMENTS = 16_000_000
+# Elements of the largest tensor of a group of objects. Larger ones go back to the system after each
+# use on a processor, and getting them again costs more than computing many objects together saves.
+GROUP_ELEMENTS = {"cpu": 4_000_000, "cuda": 64_000_000}
 
 
 @dataclass(slots=True)
@@ -37,9 +38,16 @@ class Recall:
     autocast: Callable[[], Any]
     _distances: list[torch.Tensor] | None = None
 
-    def objects_at_once(self, spatial: int) -> int:
-        """How many objects with so many spatial memories are gathered at a time."""
-        return max(CHUNK_ELEMENTS // (max(spatial, 1) * self.bank.kept * self.attention.width), 1)
+    def objects_at_once(self, seen: int, looked_at: int) -> int:
+        """How many objects are computed together.
+
+        Args:
+            seen: Tokens of spatial memories that each attends to.
+            looked_at: Tokens of the frame that each is looked for in.
+        """
+        most = GROUP_ELEMENTS.get(self.place.device.type, GROUP_ELEMENTS["cuda"])
+        largest = max(seen * self.attention.width, looked_at * self.attention.widest)
+        return max(most // largest, 1)
 
     def __call__(
         self,
@@ -59,18 +67,15 @@ class Recall:
         places = torch.tensor([[p for p, _ in a.spatial] for a in attended], device=device)
         rows = torch.tensor([[r for _, r in a.spatial] for a in attended], device=device)
         codes, words, missing = self._pointers(slots, attended)
-        values = (
-            bank.values[slots, places]
-            if tokens is None
-            else _at(bank.values, slots, places, tokens)
-        )
-        spatial = values.shape[1] * values.shape[2]
-        values = torch.cat([values.flatten(1, 2), words.to(values.dtype)], 1)
+        seen = places.shape[1] * (bank.kept if tokens is None else tokens.shape[1])
+        values = self._values(slots, places, tokens, words)
         tables = self._tables()
 
+        # One buffer for the keys of all layers, which are used one after the other.
+        out = values.new_empty(len(objects), values.shape[1], self.attention.width)
+
         def keys(layer: int) -> torch.Tensor:
-            out = values.new_empty(len(objects), values.shape[1], self.attention.width)
-            near = out[:, :spatial].view(len(objects), places.shape[1], -1, self.attention.width)
+            near = out[:, :seen].view(len(objects), places.shape[1], -1, self.attention.width)
             if tokens is not None:
                 near.copy_(self._keys(layer, slots, places, tokens))
                 near += tables[layer][rows[:, :, None], tokens[:, None]]
@@ -81,10 +86,28 @@ class Recall:
                         torch.add(stored[memory.slot, at], tables[layer][row], out=near[b, k])
             else:
                 torch.add(self._keys(layer, slots, places, None), tables[layer][rows], out=near)
-            out[:, spatial:] = self.attention.project_pointers(layer, words, codes)
+            out[:, seen:] = self.attention.project_pointers(layer, words, codes)
             return out
 
-        return Memories(keys, values, self._bias(spatial, words, missing))
+        return Memories(keys, values, self._bias(seen, words, missing))
+
+    def _values(
+        self,
+        slots: torch.Tensor,
+        places: torch.Tensor,
+        tokens: torch.Tensor | None,
+        words: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return memories and pointers (B, K, M); on a processor padded to the width of keys."""
+        store = self.bank.values
+        found = store[slots, places] if tokens is None else _at(store, slots, places, tokens)
+        found = found.flatten(1, 2)
+        count, seen, channels = found.shape
+        width = self.attention.width if store.device.type == "cpu" else channels
+        values = found.new_zeros(count, seen + words.shape[1], width)
+        values[:, :seen, :channels] = found
+        values[:, seen:, :channels] = words
+        return values
 
     def _keys(
         self, layer: int, slots: torch.Tensor, places: torch.Tensor, tokens: torch.Tensor | None
@@ -126,14 +149,14 @@ class Recall:
         return codes.repeat_interleave(parts, 1), words, missing
 
     def _bias(
-        self, spatial: int, words: torch.Tensor, missing: torch.Tensor | None
+        self, seen: int, words: torch.Tensor, missing: torch.Tensor | None
     ) -> torch.Tensor | None:
         if missing is None and self.bank.pool == 1:
             return None
-        bias = torch.zeros(len(words), 1, spatial + words.shape[1], device=words.device)
-        bias[:, :, :spatial] = 2 * math.log(self.bank.pool)  # a key stands for so many tokens
+        bias = torch.zeros(len(words), 1, seen + words.shape[1], device=words.device)
+        bias[:, :, :seen] = 2 * math.log(self.bank.pool)  # a key stands for so many tokens
         if missing is not None:
-            bias[:, 0, spatial:].masked_fill_(missing, -torch.inf)
+            bias[:, 0, seen:].masked_fill_(missing, -torch.inf)
         return bias
 
     def _tables(self) -> list[torch.Tensor]:

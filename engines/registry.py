@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from engines.build import RENDERED_PROMPTS, SAM2_NAMES, build_clip, build_sam2
+from engines.build import RENDERED_PROMPTS, SAM2_NAMES, build_sam2
 from engines.checkpoint import (
     RANDOM,
     build_random,
@@ -20,6 +20,12 @@ from engines.checkpoint import (
     load_weights,
     random_seed,
     sha256,
+)
+from engines.clip_models import (
+    apply_published_config,
+    build_detector_clip,
+    fit_state,
+    published_config,
 )
 from engines.errors import ModelError
 from engines.settings import Cleanup, Limits, Savings
@@ -173,17 +179,18 @@ def load_clip(name: str, weights: str | None = None) -> Loaded:
         ModelError: The name or the weights cannot be used.
     """
     architecture, _, tag = name.partition("/")
-
-    def build() -> Any:
-        try:
-            return build_clip(architecture)
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(str(error)) from error
-
     hub_id = ""
     if architecture != "micro":
         hub_id = _clip_hub_id(architecture, tag)
-    return _load(name, weights, build, hub_id, _CLIP_FILES, MICRO_FILES["clip"], "--clip-weights")
+    if weights is not None and weights.startswith(RANDOM):
+        seed = random_seed(weights)
+        return Loaded(name, build_random(lambda: build_detector_clip(architecture), seed), weights)
+    path = _weights_path(name, weights, hub_id, _CLIP_FILES, MICRO_FILES["clip"], "--clip-weights")
+    model = build_detector_clip(architecture, path.parent)
+    published = published_config(path.parent) or _clip_config(architecture, tag)
+    apply_published_config(model, architecture, name, published)
+    load_weights(model, path, name, fit_state)
+    return Loaded(name, model, str(path))
 
 
 def _load(
@@ -197,15 +204,25 @@ def _load(
 ) -> Loaded:
     if weights is not None and weights.startswith(RANDOM):
         return Loaded(name, build_random(build, random_seed(weights)), weights)
-    if weights is None and name == "micro":
-        path = WEIGHTS_DIR / micro_file
-    elif weights is None:
-        path = _default_weights(name, hub_id, files, option)
-    else:
-        path = _given_weights(weights, files)
+    path = _weights_path(name, weights, hub_id, files, micro_file, option)
     model = build()
     load_weights(model, path, name)
     return Loaded(name, model, str(path))
+
+
+def _weights_path(
+    name: str,
+    weights: str | None,
+    hub_id: str,
+    files: tuple[str, ...],
+    micro_file: str,
+    option: str,
+) -> Path:
+    if weights is None and name == "micro":
+        return WEIGHTS_DIR / micro_file
+    if weights is None:
+        return _default_weights(name, hub_id, files, option)
+    return _given_weights(weights, files)
 
 
 def _default_weights(name: str, hub_id: str, files: tuple[str, ...], option: str) -> Path:
@@ -240,7 +257,7 @@ def _given_weights(weights: str, files: tuple[str, ...]) -> Path:
 def _clip_hub_id(architecture: str, tag: str) -> str:
     import open_clip
 
-    tag = tag or dict((n, t) for n, t in [DEFAULT_CLIP.split("/")]).get(architecture, "")
+    tag = _clip_tag(architecture, tag)
     if not tag:
         return ""
     config = open_clip.get_pretrained_cfg(architecture, tag)
@@ -251,6 +268,19 @@ def _clip_hub_id(architecture: str, tag: str) -> str:
             f"{', '.join(tags) or 'none by name: give --clip-weights'}"
         )
     return str(config.get("hf_hub", "")).rstrip("/")
+
+
+def _clip_tag(architecture: str, tag: str) -> str:
+    default, default_tag = DEFAULT_CLIP.split("/")
+    return tag or (default_tag if architecture == default else "")
+
+
+def _clip_config(architecture: str, tag: str) -> dict[str, Any]:
+    """Return what open_clip knows of published weights; {} where no tag names them."""
+    import open_clip
+
+    tag = _clip_tag(architecture, tag)
+    return open_clip.get_pretrained_cfg(architecture, tag) or {} if tag else {}
 
 
 def default_clip(sam2: str) -> str:

@@ -91,6 +91,8 @@ class State:
         features: Features,
         objects: list[Memory],
         crops: list[Crop] | None = None,
+        *,
+        for_prompt: bool = False,
     ) -> torch.Tensor:
         """Condition features on the memories of objects that have equally many spatial ones.
 
@@ -99,17 +101,20 @@ class State:
             features: The frame's.
             objects: B objects.
             crops: Where each is looked for, squares of one size; None for everywhere.
+            for_prompt: Whether the frame is prompted (`Memory.attended`).
 
         Returns:
             (B, C, s, s) float32.
         """
-        attended = [memory.attended(frame_index) for memory in objects]
+        attended = [memory.attended(frame_index, for_prompt=for_prompt) for memory in objects]
         tokens = None
         if crops is not None:
             rows = [torch.from_numpy(crop.tokens()) for crop in crops]
             tokens = torch.stack(rows).to(self.encoder.place.device)
         shared = self._share(features)
-        at_once = self.recall.objects_at_once(len(attended[0].spatial))
+        looked_at = self.grid**2 if tokens is None else tokens.shape[1]
+        kept = self.bank.kept if tokens is None else looked_at
+        at_once = self.recall.objects_at_once(len(attended[0].spatial) * kept, looked_at)
         parts = []
         for first in range(0, len(objects), at_once):
             some = slice(first, first + at_once)

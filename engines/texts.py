@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from engines.checkpoint import RANDOM
 from engines.errors import ModelError
 
 # Stuff and fragments, so that a text has something to lose against (notes of SCLIP and NACLIP).
@@ -19,18 +22,40 @@ DEFAULT_NEGATIVES = (
 MICRO_NEGATIVES = ("background", "empty", "debris", "")
 TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "there is a {} in the scene.", "{}")
 MICRO_TEMPLATES = ("{}",)
+CACHED_TEXTS = 1024
 
 Tokenizer = Callable[[Sequence[str]], torch.Tensor]
 
+# A stop ends a phrase before a space or the line's end only, so that "2.5 mm" stays whole.
+_ENDS = re.compile(r"[.;!?](?=\s|$)|[。；！？．\n]")
+
+
+def split_phrases(line: str) -> tuple[str, ...]:
+    """Split one line into phrases.
+
+    Args:
+        line: Phrases that end with a stop, a semicolon or a new line, of Latin or Chinese type, as
+            in "a red car. a person on a bicycle."
+
+    Returns:
+        The phrases in their order, without stops and without repetitions.
+    """
+    phrases = (" ".join(part.split()) for part in _ENDS.split(line))
+    return tuple(dict.fromkeys(phrase for phrase in phrases if phrase))
+
 
 class TextBank:
-    """Embeds texts once and keeps them.
+    """Embeds texts once and keeps them; holds the texts and negatives in use.
 
     Args:
         model: An open_clip model.
         tokenizer: Its tokenizer: texts to (N, L) token ids.
         templates: Each text is put into each of them and the embeddings are averaged.
         negatives: Texts that every question is weighed against, besides the user's own.
+        texts: What is asked for at first.
+
+    Raises:
+        ModelError: A template has no place for the text.
     """
 
     def __init__(
@@ -39,12 +64,89 @@ class TextBank:
         tokenizer: Tokenizer,
         templates: Sequence[str] = TEMPLATES,
         negatives: Sequence[str] = DEFAULT_NEGATIVES,
+        texts: Sequence[str] = (),
     ) -> None:
+        for template in templates:
+            if "{}" not in template:
+                raise ModelError(f"template {template!r} has no {{}}, where the text would go")
         self._model = model
         self._tokenizer = tokenizer
         self._templates = tuple(templates)
         self._cache: dict[str, torch.Tensor] = {}
-        self.default_negatives = tuple(negatives)
+        self._texts = list(dict.fromkeys(texts))
+        self._negatives = list(dict.fromkeys(negatives))
+        self._revision = 0
+        self.default_negatives = tuple(self._negatives)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What is asked for now."""
+        return tuple(self._texts)
+
+    @property
+    def negatives(self) -> tuple[str, ...]:
+        """What it is weighed against now."""
+        return tuple(self._negatives)
+
+    @property
+    def revision(self) -> int:
+        """How often the texts and negatives have changed."""
+        return self._revision
+
+    def add(self, text: str, *, negative: bool = False) -> int:
+        """Add a text; one that is there already changes nothing.
+
+        Returns:
+            The revision.
+
+        Raises:
+            ModelError: The text is blank; a negative may be the empty string.
+        """
+        held = self._held(negative)
+        self._require_words(text, negative)
+        if text not in held:
+            self.embed([text])
+            held.append(text)
+            self._revision += 1
+        return self._revision
+
+    def edit(self, old: str, new: str, *, negative: bool = False) -> int:
+        """Put a text in the place of another; the others are not encoded again.
+
+        Returns:
+            The revision.
+
+        Raises:
+            ModelError: `old` is not there, or `new` is blank or there already.
+        """
+        held = self._held(negative)
+        place = self._place(old, negative)
+        self._require_words(new, negative)
+        if new == old:
+            return self._revision
+        if new in held:
+            raise ModelError(f"{new!r} is there already; remove {old!r} instead")
+        self.embed([new])
+        held[place] = new
+        self._revision += 1
+        return self._revision
+
+    def remove(self, text: str, *, negative: bool = False) -> int:
+        """Take a text out.
+
+        Returns:
+            The revision.
+
+        Raises:
+            ModelError: The text is not there, or is the last negative.
+        """
+        held = self._held(negative)
+        place = self._place(text, negative)
+        if negative and len(held) == 1:
+            raise ModelError(f"{text!r} is the last negative; texts need one to lose against")
+        del held[place]
+        self._revision += 1
+        return self._revision
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
@@ -58,29 +160,74 @@ class TextBank:
         for text in texts:
             if text not in self._cache:
                 self._cache[text] = self._embed_one(text)
-        return torch.stack([self._cache[text] for text in texts])
+        found = torch.stack([self._cache[text] for text in texts])
+        self._forget()
+        return found
 
     def _embed_one(self, text: str) -> torch.Tensor:
         # The empty string stands for itself: in a template it would ask for nothing in words.
         filled = [t.format(text) for t in self._templates] if text else [""]
-        vectors = self._model.encode_text(self._tokenizer(filled)).float()
+        tokens = self._tokenizer(filled).to(self._model.logit_scale.device)
+        vectors = self._model.encode_text(tokens).float()
         return F.normalize(F.normalize(vectors, dim=-1).mean(0), dim=-1)
 
+    def _forget(self) -> None:
+        """Drop the oldest embeddings beyond the limit, those in use excepted."""
+        surplus = len(self._cache) - CACHED_TEXTS
+        used = {*self._texts, *self._negatives}
+        for text in [t for t in self._cache if t not in used][: max(surplus, 0)]:
+            del self._cache[text]
 
-def text_bank(model: Any, name: str) -> TextBank:
-    """Return the bank of a model by its name: `micro`, or an open_clip architecture[/tag]."""
+    def _held(self, negative: bool) -> list[str]:
+        return self._negatives if negative else self._texts
+
+    def _place(self, text: str, negative: bool) -> int:
+        held = self._held(negative)
+        if text not in held:
+            there = ", ".join(map(repr, held[:8])) or "none"
+            kind = "negatives" if negative else "texts"
+            raise ModelError(f"{text!r} is not among the {kind}; there are {there}")
+        return held.index(text)
+
+    @staticmethod
+    def _require_words(text: str, negative: bool) -> None:
+        if not text.strip() and not (negative and text == ""):
+            raise ModelError(f"text {text!r} is blank; say what to look for, for example 'cell'")
+
+
+def text_bank(model: Any, name: str, origin: str = "") -> TextBank:
+    """Return the bank of a model by its name: `micro`, or an open_clip architecture[/tag].
+
+    Args:
+        model: The model.
+        name: Its name.
+        origin: Where its weights came from, as `registry.Loaded.origin` says it: the tokenizer of
+            a multilingual model is looked for beside them. For `random:SEED` bytes serve as its
+            tokens, since such weights know no words.
+
+    Raises:
+        ModelError: The tokenizer cannot be had without a network.
+    """
     if name == "micro":
         from engines.micro_text import ByteTokenizer
 
         return TextBank(model, ByteTokenizer(), MICRO_TEMPLATES, MICRO_NEGATIVES)
+    from engines.multilingual import byte_tokenizer, json_tokenizer, text_config
+
+    architecture = name.partition("/")[0]
+    text = text_config(architecture)
+    if "hf_model_name" in text:
+        if origin.startswith(RANDOM):
+            return TextBank(model, byte_tokenizer(model))
+        folder = Path(origin).parent if origin else None
+        return TextBank(model, json_tokenizer(model, architecture, folder))
     import open_clip
 
     try:
-        tokenizer = open_clip.get_tokenizer(name.partition("/")[0])
+        tokenizer = open_clip.get_tokenizer(architecture)
     except (ImportError, OSError, ValueError) as error:
         raise ModelError(
-            f"{name}: its tokenizer cannot be loaded ({type(error).__name__}); models with a "
-            "transformers tokenizer need `pip install maskcast[multilingual]` and its files in "
-            "the local hub cache"
+            f"{name}: its tokenizer cannot be loaded ({type(error).__name__}); take a model with "
+            "open_clip's own tokenizer, such as ViT-B-32, or xlm-roberta-base-ViT-B-32"
         ) from error
     return TextBank(model, tokenizer)

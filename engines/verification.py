@@ -1,0 +1,141 @@
+"""A second look at masks: a class token for each, and crops of those that stay doubtful."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from engines.clip_models import image_statistics, own_size_px
+from engines.crops import CropStyle, embed_crops, mask_crops, require_style
+from engines.dense import DensePass
+from engines.errors import ModelError
+from engines.mask_tokens import mask_tokens, patch_masks
+from engines.scoring import Evidence, mix, pool, weigh
+
+VerifyMode = Literal["pooled", "token", "crop", "token+crop"]
+VERIFY_MODES: tuple[str, ...] = get_args(VerifyMode)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Texts against negatives, as one CLIP model sees them."""
+
+    asked: torch.Tensor
+    """(T, D) unit vectors."""
+    against: torch.Tensor
+    """(Q, D) unit vectors."""
+    scale: torch.Tensor
+    """The model's `logit_scale`, after `exp`."""
+    bias: float
+    """The model's `logit_bias`, or 0."""
+
+    def weigh(self, vectors: torch.Tensor) -> Evidence:
+        """Weigh (..., D) unit vectors."""
+        return weigh(vectors, self.asked, self.against, self.scale, self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class CropSettings:
+    """When and how a crop is looked at."""
+
+    style: CropStyle = "grey"
+    band: tuple[float, float] = (0.35, 0.65)
+    """Probabilities between which a mask is doubtful; (0, 1) means all."""
+    most: int = 8
+    """Crops of one frame; the most doubtful go first."""
+    weight: float = 0.5
+    """Part of the crop in the combined probabilities; 1 lets the crop decide alone."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        require_style(self.style)
+        low, high = self.band
+        if not 0.0 <= low <= high <= 1.0:
+            raise ModelError(
+                f"crop band {self.band} is not usable; accepted is 0 <= low <= high <= 1"
+            )
+        if self.most < 0:
+            raise ModelError(f"crops of one frame {self.most}: accepted is 0 or more")
+        if not 0.0 <= self.weight <= 1.0:
+            raise ModelError(f"crop weight {self.weight} is not usable; accepted is 0 to 1")
+
+
+def verify(
+    clip: Any,
+    found: DensePass,
+    patches: Evidence,
+    question: Question,
+    image: npt.NDArray[np.uint8],
+    masks: torch.Tensor,
+    inside: torch.Tensor,
+    *,
+    mode: str,
+    score: str,
+    crops: CropSettings,
+) -> Evidence:
+    """Say what each mask shows.
+
+    Args:
+        clip: The open_clip model.
+        found: Its dense pass over the frame.
+        patches: The evidence of each patch, (rows, columns, ...).
+        question: The texts.
+        image: (H, W, 3) uint8 RGB, the frame.
+        masks: (N, h, w) bool, covering the frame.
+        inside: (N, rows, columns) how much of a mask lies in each patch, summing to 1.
+        mode: One of `VERIFY_MODES`: `pooled` averages the evidence of the patches; `token` asks a
+            class token for each mask; `crop` and `token+crop` go on from these with crops.
+        score: How probabilities are read where doubt is measured (`scoring.SCORE_MODES`).
+        crops: When and how crops are looked at.
+
+    Returns:
+        The evidence of N masks.
+    """
+    if mode.startswith("token"):
+        vectors = mask_tokens(clip.visual, found, patch_masks(inside))
+        evidence = question.weigh(F.normalize(vectors.float(), dim=-1))
+    else:
+        evidence = pool(patches, inside)
+    if not mode.endswith("crop"):
+        return evidence
+    rows = doubtful(evidence.probability(score).amax(1), crops)
+    rows = rows[masks[rows].flatten(1).any(1)]
+    if not len(rows):
+        return evidence
+    visual = clip.visual
+    side, (mean, std) = own_size_px(visual), image_statistics(visual)
+    planes = mask_crops(image, masks[rows], side, crops.style, mean, std)
+    seen = question.weigh(embed_crops(visual, planes))
+    return _replace(evidence, rows, mix(evidence.map(lambda part: part[rows]), seen, crops.weight))
+
+
+def require_verify_mode(mode: str) -> None:
+    """Check that a way to verify is known.
+
+    Raises:
+        ModelError: It is not.
+    """
+    if mode not in VERIFY_MODES:
+        raise ModelError(f"verify {mode!r} is unknown; accepted are {', '.join(VERIFY_MODES)}")
+
+
+def doubtful(probability: torch.Tensor, crops: CropSettings) -> torch.Tensor:
+    """Return the rows of (N,) probabilities inside the band, nearest to its middle first."""
+    low, high = crops.band
+    rows = ((probability >= low) & (probability <= high)).nonzero()[:, 0]
+    away = (probability[rows] - (low + high) / 2).abs()
+    return rows[away.argsort(stable=True)][: crops.most]
+
+
+def _replace(evidence: Evidence, rows: torch.Tensor, new: Evidence) -> Evidence:
+    return Evidence(
+        evidence.own.index_copy(0, rows, new.own),
+        evidence.p_pos.index_copy(0, rows, new.p_pos),
+        evidence.p_neg.index_copy(0, rows, new.p_neg),
+        evidence.sigmoid.index_copy(0, rows, new.sigmoid),
+    )
