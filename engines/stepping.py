@@ -66,6 +66,8 @@ class Stepping:
         for obj_id, memory in objects.items():
             self._note(memory, results[obj_id])
             memory.prune(frame_index)
+        if self._cleanup.non_overlap and len(stepped) < len(results):
+            results = _apart(results)
         return {obj_id: results[obj_id] for obj_id in objects}
 
     def rewind(self, obj_id: int, frame_index: int) -> None:
@@ -164,6 +166,16 @@ class Stepping:
             order += rows
         out = Decoded.cat(parts)
         return out[torch.tensor(order, device=out.low.device).argsort()]
+
+
+def _apart(results: dict[int, ObjectMask]) -> dict[int, ObjectMask]:
+    """Show each pixel in one mask only, also in those that were not stepped in this frame."""
+    stacked = torch.from_numpy(np.stack([result.logits for result in results.values()]))
+    logits = cleaning.exclusive(stacked).numpy()
+    return {
+        obj_id: replace(result, logits=logits[row])
+        for row, (obj_id, result) in enumerate(results.items())
+    }
 
 
 def _rests(memory: Memory, frame_index: int, calm: Calm | None) -> bool:

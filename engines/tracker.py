@@ -231,12 +231,14 @@ class Tracker:
         except OrderError as error:
             self._events.append(error.event)
             raise
+        if event is not None and event.kind == "repeat" and frame_index != self.last_frame:
+            event = None  # the frame was refused at its first try
         if event is not None:
             self._events.append(event)
             if event.kind == "repeat":
                 return dict(self._results)
             if event.starts_anew:
-                self._forget()
+                self._forget(all_but_prompted_in=frame_index)
         results = self._stepping(frame_index, features)
         self._ring.put(frame_index, features)
         self.last_frame = frame_index
@@ -258,9 +260,11 @@ class Tracker:
         self._continuity.reset()
         self.last_frame = None
 
-    def _forget(self) -> None:
-        for obj_id in self.object_ids:
-            self.remove_object(obj_id)
+    def _forget(self, all_but_prompted_in: int | None = None) -> None:
+        """Forget objects and frames; an object that began in the named frame stays."""
+        for obj_id, memory in list(self._state.memories.items()):
+            if set(memory.conditioning) != {all_but_prompted_in}:
+                self.remove_object(obj_id)
         self._ring.clear()
         self._results.clear()
 

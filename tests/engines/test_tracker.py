@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from engines import stepping
 from engines.build import build_sam2
 from engines.continuity import OrderError
 from engines.errors import ModelError
@@ -142,6 +143,39 @@ def test_numbers_that_are_not_finite_are_refused(tiny: Any) -> None:
         tracker.step(1, bad)
 
 
+def test_a_frame_that_was_refused_can_be_given_again(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = Tracker(tiny)
+    features = tracker.encode(film(1, side=64)[0])
+    tracker.add_object(1, 0, features, mask=small_mask())
+    first = tracker.step(0, features)
+    with monkeypatch.context() as patched:
+        patched.setattr(stepping, "check_finite", broken)
+        with pytest.raises(ModelError, match="broken"):
+            tracker.step(1, features)
+    again = tracker.step(1, features)
+    assert not np.array_equal(again[1].logits, first[1].logits)
+    assert tracker.events() == []
+
+
+def broken(name: str, tensor: torch.Tensor) -> None:
+    raise ModelError("broken")
+
+
+def test_frames_of_other_proportions_begin_anew_with_what_was_prompted_in_them(tiny: Any) -> None:
+    tracker = Tracker(tiny)
+    features = tracker.encode(film(1, side=64)[0])
+    tracker.add_object(1, 0, features, mask=small_mask())
+    tracker.step(0, features)
+    wide = tracker.encode(np.zeros((32, 64, 3), dtype=np.uint8))
+    tracker.add_object(2, 1, wide, mask=small_mask()[::2])
+    assert list(tracker.step(1, wide)) == [2]
+    assert [event.kind for event in tracker.events()] == ["size"]
+    with pytest.raises(TooLateError):
+        tracker.features(0)
+
+
 def test_bf16_is_near_to_fp32_and_leaves_the_model_as_it_is(tiny: Any) -> None:
     results = {}
     for precision in ("fp32", "bf16"):
@@ -167,6 +201,17 @@ def test_objects_share_no_pixel_when_asked(tiny: Any) -> None:
         shared[apart] = int((both[1].mask & both[2].mask).sum())
     assert shared[False] > 0, "the case must not be trivial"
     assert shared[True] == 0
+
+
+def test_an_object_prompted_in_a_frame_shares_no_pixel_with_those_stepped(tiny: Any) -> None:
+    tracker = Tracker(tiny, cleanup=Cleanup(non_overlap=True))
+    features = tracker.encode(film(1, side=64)[0])
+    tracker.add_object(1, 0, features, mask=small_mask())
+    tracker.step(0, features)
+    tracker.add_object(2, 1, features, mask=small_mask(14))
+    both = tracker.step(1, features)
+    assert both[1].mask.any() or both[2].mask.any()
+    assert not (both[1].mask & both[2].mask).any()
 
 
 # -- what is left out for speed: the shipped model still follows ----------------------------------
