@@ -104,7 +104,7 @@ class DetectCore:
         return TextDetector(
             sam.model,
             clip.model,
-            text_bank(clip.model, self._clip),
+            text_bank(clip.model, self._clip, clip.origin),
             settings,
             rendered_prompts=self._tracker.model in RENDERED_PROMPTS,
             device=config.device,
