@@ -6,11 +6,19 @@ Stages never see this object: `stream.pipeline` hands each the section that is i
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 
 from stream.errors import ConfigError, UsageError
 
@@ -34,6 +42,18 @@ def _words(text: str) -> str:
         raise ValueError("a text must contain at least one visible character")
     return " ".join(text.split())
 
+
+def _at_least(field: str) -> Callable[[int, ValidationInfo], int]:
+    def check_value(value: int, info: ValidationInfo) -> int:
+        least = info.data.get(field, value)
+        if value < least:
+            raise ValueError(f"it must not be smaller than {field}, which is {least}")
+        return value
+
+    return check_value
+
+
+MOST_CONFIRM_EVENTS = 16
 
 Name = Annotated[str, AfterValidator(_writable)]
 Text = Annotated[str, AfterValidator(_words)]
@@ -161,6 +181,19 @@ class DetectorConfig(Section):
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
     every_n_frames: Annotated[int, Field(ge=1)] = 8
+    """Processed frames from one look to the next."""
+    every_s: Seconds | None = None
+    """Stream time from one look to the next, instead of frames."""
+    adaptive: bool = False
+    """Look more often while something is uncertain, less often while nothing changes."""
+    every_n_unsure: Annotated[int, Field(ge=1)] = 3
+    """`adaptive`: with tentative tracks, and after a cut."""
+    every_n_still: Annotated[int, Field(ge=1)] = 16
+    """`adaptive`: while all tracks are confirmed and nothing changes."""
+    still_cosine: Fraction = 0.98
+    """Cosine of the last two looks' image embeddings above which nothing changes."""
+    still_events: Annotated[int, Field(ge=1)] = 2
+    """Looks in a row that found nothing but what was known, where there are no such embeddings."""
     image_size: Annotated[int, Field(ge=64, multiple_of=16)] | None = None
     peak_threshold: Fraction = 0.35
     max_prompts: Annotated[int, Field(ge=1)] = 96
@@ -179,11 +212,30 @@ class LifecycleConfig(Section):
     """When tracks are born, shown and ended; counted in detection events."""
 
     match_iou: Fraction = 0.5
+    other_label_iou: Fraction = 0.2
+    """How much less an overlap counts under another label, where pairs compete."""
+    claim_iou: Fraction = 0.7
+    """Detections that overlap so much are of one object: the surest stands for it, the others are
+    evidence for their labels only."""
+    label_rate: Fraction = 0.3
+    """Weight of the newest event in the evidence for each label."""
+    label_margin: Fraction = 0.2
+    """Lead in evidence that another label needs to take over."""
+    text_score: Fraction = 0.5
+    """Lowest score under an edited text with which a track goes on."""
     new_iou: Fraction = 0.1
     birth_score: Fraction = 0.7
+    keep_score: Fraction = 0.4
+    """Lowest score of a detection that supports a track; where `birth_score` is lower, that."""
+    score_rate: Fraction = 0.3
+    """Weight of the newest support in a track's score."""
     confirm_score: Fraction = 0.9
-    confirm_supports: Annotated[int, Field(ge=1)] = 2
-    confirm_window: Annotated[int, Field(ge=1)] = 3
+    confirm_supports: Annotated[int, Field(ge=1, le=MOST_CONFIRM_EVENTS)] = 2
+    confirm_window: Annotated[
+        int,
+        Field(ge=1, le=MOST_CONFIRM_EVENTS, validate_default=True),
+        AfterValidator(_at_least("confirm_supports")),
+    ] = 3
     remove_after_unsupported: Annotated[int, Field(ge=1)] = 8
     remove_after_empty_s: Seconds = 2.0
     duplicate_iou: Fraction = 0.7
@@ -191,6 +243,19 @@ class LifecycleConfig(Section):
     """A track follows a part of an object, or several, when it and a detection that does not
     support it lie in one another by so much; it then follows the detection."""
     recondition_score: Fraction = 0.8
+    cap_margin: Fraction = 0.1
+    """How much surer a new object must be than the least certain track, to take its place where
+    there are `tracker.max_objects`."""
+    recognise_cosine: Fraction = 0.9
+    """Lowest cosine of the embeddings of an object that comes back; 1 for never."""
+    recognise_margin: Fraction = 0.05
+    """How much more it must look like itself than like anything else."""
+    recognise_within_s: Seconds = 60.0
+    """Stream time after which an object that left is forgotten."""
+    embedding_rate: Fraction = 0.1
+    """Least weight of the newest detection in a track's mean embedding."""
+    gallery_size: Annotated[int, Field(ge=0, le=1000)] = 64
+    """Tracks that left and may come back; 0: none."""
     history_frames: Annotated[int, Field(ge=1, le=512)] = 64
 
 

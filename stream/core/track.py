@@ -22,7 +22,7 @@ from stream.core import knobs
 from stream.errors import UsageError
 from stream.frame import Detection, Frame, Masks, TrackedObject
 from stream.lifecycle import Tracks
-from stream.schedule import must_wait, should_detect
+from stream.schedule import Moment, Pace, Scene, choose_pace, is_due, must_wait
 from stream.stats import Reservoir
 
 WAIT_FOR_DETECTION_S = 60.0
@@ -40,7 +40,7 @@ class TrackCore:
     ) -> None:
         self.live = True
         self._config = config
-        self._every = detector.every_n_frames
+        self._schedule = detector
         self._rules = rules
         self._revision = 0
         self._events = 0
@@ -48,8 +48,11 @@ class TrackCore:
         self._late_frames = Reservoir(capacity=1000)
         self._tracks = Tracks(rules, config.max_objects)
         self._step = 0
-        self._last_asked: int | None = None
-        self._pending: int | None = None
+        self._now = Moment(0, 0.0)
+        self._frame_s = 0.0
+        self._last_asked: Moment | None = None
+        self._pending: Moment | None = None
+        self._cut_step: int | None = None
         self._replayed = 0
         self._stream_events: Counter[str] = Counter()
 
@@ -95,6 +98,8 @@ class TrackCore:
             The frame's masks; tentative tracks are not shown.
         """
         stamps = dict(frame.stamps)
+        self._frame_s = max(frame.pts_s - self._now.time_s, 0.0) if self._step else 0.0
+        self._now = Moment(self._step, frame.pts_s)
         rgb = frame.rgb
         features = self._tracker.encode(rgb)
         stamps["encoded"] = time.monotonic_ns()
@@ -147,27 +152,34 @@ class TrackCore:
 
     # -- the loop to the detector ----------------------------------------------------------------
 
+    def _pace(self) -> Pace:
+        scene = Scene(
+            all_confirmed=self._tracks.all_confirmed,
+            cut=self._cut_step is not None,
+            quiet_events=self._tracks.quiet_events,
+        )
+        return choose_pace(scene, self._schedule)
+
     def _ask(self, frame: Frame, features: Features, detector: DetectorClient) -> None:
-        if self._pending is not None:
-            return
-        if not should_detect(self._step, self._last_asked, self._every):
+        in_flight = self._pending is not None
+        if not is_due(self._now, self._last_asked, self._pace(), in_flight=in_flight):
             return
         job = DetectionJob(self._step, self._revision, frame.rgb, features.to_arrays())
         if detector.submit(job):
-            self._pending = self._step
-            self._last_asked = self._step
+            self._pending = self._last_asked = self._now
 
     def _hear(self, features: Features, detector: DetectorClient) -> None:
         if self._pending is None:
             detector.poll(0.0)  # an answer that nobody waits for any more frees the detector
             return
-        asked = self._pending
+        asked = self._pending.step
         wait = must_wait(
+            self._now,
+            self._pending,
+            self._pace(),
             live=self.live,
-            step=self._step,
-            pending_step=asked,
             tracking=bool(self._tracks.tracks),
-            every_n_frames=self._every,
+            frame_s=self._frame_s,
         )
         if not (self.live or wait):
             return  # a file takes each answer in a fixed frame, so that runs are alike
@@ -177,6 +189,8 @@ class TrackCore:
         self._pending = None
         self._events += 1
         self._late_frames.add(self._step - asked)
+        if self._cut_step is not None and asked > self._cut_step:
+            self._cut_step = None
         if result.revision == self._revision:
             now = features if asked == self._step else None
             self._apply(asked, now, result)
@@ -210,6 +224,8 @@ class TrackCore:
         """Count and log what the tracker noticed about the stream."""
         for event in self._tracker.events():
             self._stream_events[event.kind] += 1
+            if event.kind == "cut":
+                self._cut_step = self._step
             structlog.get_logger().warning(
                 "the stream is not continuous", kind=event.kind, frame=frame.index,
                 detail=event.detail,

@@ -106,8 +106,8 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> EchoTracker:
     return tracker
 
 
-def core(live: bool, every: int = 8) -> TrackCore:
-    config = check({"detector": {"every_n_frames": every}})
+def core(live: bool, every: int = 8, **schedule: Any) -> TrackCore:
+    config = check({"detector": {"every_n_frames": every, **schedule}})
     out = TrackCore(config.tracker, config.detector, config.lifecycle)
     out.prepare()
     out.live = live
@@ -209,3 +209,31 @@ def test_an_answer_that_comes_too_late_is_counted(echo: EchoTracker) -> None:
     results = run(tracker, detector, 80)
     assert tracker.report()["detection"]["too_late"] == 1
     assert all(not m.objects for m in results)
+
+
+def test_a_file_that_detects_in_every_frame_keeps_its_objects(echo: EchoTracker) -> None:
+    tracker = core(live=False, every=1)
+    results = run(tracker, SlowDetector(), 6)
+    assert [[o.id for o in m.objects] for m in results] == [[1]] * 6
+    assert tracker.report()["detection"]["accepted"] == 6
+    assert tracker.report()["objects"]["ever"] == 1
+
+
+def test_seconds_between_detections_are_counted_in_stream_time(echo: EchoTracker) -> None:
+    detector = SlowDetector()
+    tracker = core(live=True, every_s=0.75)
+    run(tracker, detector, 20)
+    assert [job.frame_index for job in detector.jobs] == [0, 8, 16]
+
+
+def test_adaptive_detection_slows_down_and_wakes_up_at_a_cut(
+    echo: EchoTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuts: list[Event] = []
+    monkeypatch.setattr(echo, "events", lambda: [cuts.pop()] if cuts else [])
+    detector = SlowDetector()
+    tracker = core(live=True, adaptive=True)
+    run(tracker, detector, 50)
+    cuts.append(Event("cut", 50, "another scene"))
+    run(tracker, detector, 20, first=50)
+    assert [job.frame_index for job in detector.jobs] == [0, 8, 16, 32, 48, 51, 67]

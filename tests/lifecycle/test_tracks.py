@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -198,3 +200,122 @@ def test_a_track_of_a_part_is_given_the_whole() -> None:
     changes = tracks.detected(0, [seen(0, y=2, side=12)])
     assert changes.restarted == {1: 0}
     assert changes.born == {}
+
+
+def test_a_frame_that_is_still_to_come_is_taken_for_the_last_one() -> None:
+    tracks = books()
+    tracks.detected(0, [seen(0, 0.95)])
+    tracks.stepped(0, 0.0, {1: block(0)}, {1: 5.0})
+    assert tracks.detected(1, [seen(1)]).born == {}, "it is the one that was there a frame ago"
+
+
+def test_a_frame_that_is_kept_no_more_changes_nothing() -> None:
+    tracks = books()
+    tracks.detected(0, [seen(0, 0.95)])
+    for step in range(RULES.history_frames + 1):
+        tracks.stepped(step, step / 10, {1: block(0)}, {1: 5.0})
+    changes = tracks.detected(0, [seen(20)])
+    assert (changes.born, changes.removed) == ({}, [])
+    assert list(tracks.tracks[1].supports) == [True]
+
+
+def looking(x: int, *direction: float, label: str = "cell", score: float = 0.8) -> Detection:
+    vector = np.zeros(4, np.float32)
+    vector[: len(direction)] = direction
+    return dataclasses.replace(
+        seen(x, score), label=label, embedding=vector / np.linalg.norm(vector)
+    )
+
+
+def test_what_the_tracker_lost_from_sight_is_recognised_and_restarted() -> None:
+    tracks = books()
+    tracks.detected(0, [looking(0, 1.0, score=0.95)])
+    tracks.stepped(0, 0.0, {1: block(0)}, {1: 5.0})
+    tracks.stepped(1, 0.1, {1: np.zeros((SIDE, SIDE), bool)}, {1: -5.0})
+    changes = tracks.detected(1, [looking(20, 1.0)])
+    assert (changes.born, changes.restarted, changes.recognised) == ({}, {1: 0}, [1])
+    assert tracks.accepted == 2
+    assert tracks.ever == 1
+
+
+def test_what_the_tracker_found_by_itself_since_is_not_restarted() -> None:
+    tracks = books()
+    tracks.detected(0, [looking(0, 1.0, score=0.95)])
+    tracks.stepped(0, 0.0, {1: np.zeros((SIDE, SIDE), bool)}, {1: -5.0})
+    tracks.stepped(1, 0.1, {1: block(20)}, {1: 5.0})
+    changes = tracks.detected(0, [looking(20, 1.0)])
+    assert (changes.born, changes.restarted, changes.recognised) == ({}, {}, [])
+    assert list(tracks.tracks[1].supports) == [True, True]
+
+
+def test_a_track_that_gives_way_is_asked_nothing_more() -> None:
+    tracks = books(max_objects=1)
+    tracks.detected(0, [seen(0, 0.85)])
+    tracks.stepped(0, 0.0, {1: block(0)}, {1: 5.0})
+    changes = tracks.detected(0, [seen(20, 0.97), seen(0, 0.85)])
+    assert changes.removed == [1]
+    assert changes.born == {2: 0}
+    assert changes.reconditioned == changes.restarted == {}
+
+
+def test_of_two_duplicates_the_younger_ends_in_whatever_order_masks_come() -> None:
+    tracks = books()
+    tracks.detected(0, [seen(0, 0.95), seen(20, 0.95)])
+    assert tracks.stepped(0, 0.0, {2: block(0), 1: block(0)}, {1: 5.0, 2: 5.0}) == [2]
+
+
+def test_a_clock_that_goes_back_does_not_keep_an_empty_track() -> None:
+    tracks = books()
+    tracks.detected(0, [seen(0, 0.95)])
+    empty = {1: np.zeros((SIDE, SIDE), bool)}
+    tracks.stepped(0, 1000.0, empty, {1: -5.0})
+    assert tracks.stepped(1, 0.0, empty, {1: -5.0}) == []
+    assert tracks.stepped(2, 2.0, empty, {1: -5.0}) == [1]
+
+
+def test_quiet_events_are_those_that_find_what_was_known() -> None:
+    tracks = books()
+    counts = []
+    for step, found in enumerate([[seen(0)], [seen(0)], [seen(0)], [], [seen(0), seen(20)]]):
+        tracks.detected(step, found)
+        masks = {i: block(0 if i == 1 else 20) for i in tracks.tracks}
+        tracks.stepped(step, step / 10, masks, dict.fromkeys(masks, 5.0))
+        counts.append(tracks.quiet_events)
+    assert counts == [0, 1, 2, 0, 0]
+
+
+def test_of_two_new_detections_that_overlap_a_little_one_is_born() -> None:
+    assert books().detected(0, [seen(0), seen(4)]).born == {1: 0}
+
+
+def test_a_misfit_that_gives_way_is_not_restarted() -> None:
+    tracks = books(max_objects=1)
+    tracks.detected(0, [seen(2, side=4)])
+    tracks.stepped(0, 0.0, {1: block(2, side=4)}, {1: 5.0})
+    changes = tracks.detected(0, [seen(20, 0.97), seen(0, 0.75, y=2, side=12)])
+    assert (changes.removed, changes.born, changes.restarted) == ([1], {2: 0}, {})
+
+
+def test_a_thing_inside_another_kind_of_thing_has_a_track_of_its_own() -> None:
+    tracks = books()
+    inner, outer = looking(2, 1.0, label="nucleus", score=0.95), seen(0, 0.95, side=10)
+    tracks.detected(0, [inner])
+    tracks.stepped(0, 0.0, {1: inner.mask}, {1: 5.0})
+    small = dataclasses.replace(inner, mask=block(2, y=6, side=3))
+    tracks.stepped(1, 0.1, {1: small.mask}, {1: 5.0})
+    changes = tracks.detected(1, [outer, small])
+    assert changes.restarted == {}
+    assert changes.born == {2: 0}
+    tracks.stepped(2, 0.2, {1: small.mask, 2: outer.mask}, {1: 5.0, 2: 5.0})
+    changes = tracks.detected(2, [outer, small])
+    assert (changes.restarted, changes.removed) == ({}, [])
+
+
+def test_under_another_text_a_track_starts_with_its_score_there_and_no_misses() -> None:
+    tracks = books()
+    tracks.detected(0, [looking(0, 1.0, score=0.95)])
+    tracks.tracks[1].unsupported = 7
+    assert tracks.rephrase(["bead"], {1: {"bead": 0.6}}) == []
+    track = tracks.tracks[1]
+    assert (track.label, track.score, track.unsupported) == ("bead", 0.6, 0)
+    assert track.evidence == {"bead": 0.6}

@@ -1,0 +1,303 @@
+"""The books of all tracks: which are alive, where they were, which may come back."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from stream.config import LifecycleConfig
+from stream.frame import BoolMask, Detection
+from stream.lifecycle.gallery import Gallery, cosines, mean_embedding, recognise
+from stream.lifecycle.labels import choose_label, rephrase, weigh
+from stream.lifecycle.matching import younger_duplicates
+from stream.lifecycle.rules import (
+    gives_way,
+    has_left,
+    is_abandoned,
+    is_confirmed,
+    is_new,
+    wants_reconditioning,
+)
+from stream.lifecycle.sighting import Sighting
+from stream.lifecycle.track import Changes, Embedding, Track
+
+
+class Tracks:
+    """All tracks of a stream, and their masks in the frames gone by.
+
+    Args:
+        rules: Thresholds.
+        max_objects: Cap on the number of tracks; at the cap the least certain gives way to a
+            clearly surer one, and any other new one waits.
+    """
+
+    def __init__(self, rules: LifecycleConfig, max_objects: int) -> None:
+        self.rules = rules
+        self.max_objects = max_objects
+        self.tracks: dict[int, Track] = {}
+        self.gallery = Gallery(rules)
+        self.ever = 0
+        """Tracks that were confirmed since the start."""
+        self.accepted = 0
+        """Detections that supported or started a track."""
+        self.quiet_events = 0
+        """Detection events in a row that found what was known, all of it, and nothing else."""
+        self._next_id = 1
+        self._now_s = 0.0
+        self._history: OrderedDict[int, dict[int, BoolMask]] = OrderedDict()
+
+    @property
+    def all_confirmed(self) -> bool:
+        """Whether no track is tentative."""
+        return all(track.confirmed for track in self.tracks.values())
+
+    def remember(self, step: int, masks: dict[int, BoolMask]) -> None:
+        """Keep the masks of a processed frame for detections that come late.
+
+        Args:
+            step: Number of the processed frame.
+            masks: (h, w) bool by track id, all of one size, as the detector's.
+        """
+        self._history[step] = masks
+        while len(self._history) > self.rules.history_frames:
+            self._history.popitem(last=False)
+
+    def knows(self, step: int) -> bool:
+        """Return whether the masks of a frame are still kept."""
+        return step in self._history
+
+    def detected(self, step: int, detections: Sequence[Detection]) -> Changes:
+        """Take the detections of a frame, now or gone by.
+
+        Args:
+            step: Number of the processed frame that they were made in. The masks of a frame that
+                is still to come are taken to be those of the last one; a frame that is not kept
+                any more changes nothing.
+            detections: Best first, with masks of the remembered masks' size.
+
+        Returns:
+            What the tracker has to do; the caller does it.
+        """
+        masks = self._masks_at(step)
+        if masks is None:
+            return Changes()
+        labels = {i: self.tracks[i].label for i in masks if i in self.tracks}
+        seen = Sighting.of(detections, {i: masks[i] for i in labels}, labels, self.rules)
+        ended = self._judge(seen)
+        parts = [seen.ids[col] for col in seen.parts if seen.ids[col] in self.tracks]
+        for track_id in parts:
+            del self.tracks[track_id]
+        fresh = [
+            row for row in seen.free if is_new(seen.overlap(row), detections[row].score, self.rules)
+        ]
+        known = self._recognise(seen, fresh)
+        restarted = {seen.ids[col]: row for row, col in seen.mended}
+        found_again = {row: i for row, i in known.items() if i in self.tracks}
+        for row, track_id in found_again.items():
+            self._support(self.tracks[track_id], seen, row)
+            if self.tracks[track_id].empty_since_s is not None:
+                restarted[track_id] = row
+        born, displaced = self._bear(seen, fresh, known)
+        ended += displaced
+        for track in ended:
+            self.gallery.add(track, self._now_s)
+        removed = [*(track.id for track in ended), *parts]
+        restarted = {i: row for i, row in restarted.items() if i in self.tracks}
+        self.accepted += len(seen.supports) + len(found_again) + len(born)
+        quiet = not (born or removed or restarted) and seen.all_supported
+        self.quiet_events = self.quiet_events + 1 if quiet else 0
+        return Changes(
+            born,
+            self._reconditioned(seen),
+            restarted,
+            removed,
+            [i for i in known.values() if i in born or i in restarted],
+        )
+
+    def stepped(
+        self, step: int, now_s: float, masks: dict[int, BoolMask], object_scores: dict[int, float]
+    ) -> list[int]:
+        """Take the tracker's masks of a frame.
+
+        Args:
+            step: Number of the processed frame.
+            now_s: Stream time in seconds.
+            masks: (h, w) bool by track id.
+            object_scores: Object score logits by track id.
+
+        Returns:
+            Ids that end here: duplicates, and tracks empty for too long.
+        """
+        self.remember(step, masks)
+        self._now_s = now_s
+        oldest = sorted(masks)
+        ended = set(younger_duplicates(oldest, [masks[i] for i in oldest], self.rules))
+        for track_id, mask in masks.items():
+            track = self.tracks[track_id]
+            track.object_probability = float(1 / (1 + np.exp(-object_scores[track_id])))
+            if mask.any():
+                track.empty_since_s = None
+                continue
+            if track.empty_since_s is None or track.empty_since_s > now_s:
+                track.empty_since_s = now_s
+            if has_left(track.empty_since_s, now_s, self.rules):
+                self.gallery.add(track, now_s)
+                ended.add(track_id)
+        for track_id in ended:
+            del self.tracks[track_id]
+        return sorted(ended)
+
+    def embeddings(self) -> dict[int, Embedding]:
+        """Return the mean embedding, (D,) unit length, of each track alive or in the gallery."""
+        known = [*self.tracks.values(), *self.gallery.tracks(self._now_s)]
+        return {track.id: track.embedding for track in known if track.embedding is not None}
+
+    def rephrase(
+        self, texts: Sequence[str], scores: Mapping[int, Mapping[str, float]]
+    ) -> list[int]:
+        """Go on under new texts.
+
+        Args:
+            texts: All texts that are asked for from now on.
+            scores: Score of each of `embeddings` under each text that is new, in [0, 1].
+
+        Returns:
+            Ids that end here, because no text describes them.
+        """
+        gone_by = {track.id: track for track in self.gallery.tracks(self._now_s)}
+        known = gone_by | self.tracks
+        answer = rephrase({i: t.label for i, t in known.items()}, texts, scores, self.rules)
+        for track_id, label in answer.kept.items():
+            track = known[track_id]
+            if label != track.label:
+                track.label, track.score = label, scores[track_id][label]
+                track.unsupported = 0  # what was missed was something else
+            kept = {name: value for name, value in track.evidence.items() if name in texts}
+            track.evidence = {label: track.score} | kept
+        retired = [track_id for track_id in answer.retired if track_id in self.tracks]
+        for track_id in retired:
+            self.gallery.add(self.tracks.pop(track_id), self._now_s)
+        return retired
+
+    def restart(self) -> None:
+        """Forget all tracks; ids are not used again and the counts go on."""
+        self.tracks.clear()
+        self.gallery.clear()
+        self.quiet_events = 0
+        self.clear_history()
+
+    def clear_history(self) -> None:
+        """Forget the masks gone by: after a gap they are of another time."""
+        self._history.clear()
+
+    # -- a detection event -----------------------------------------------------------------------
+
+    def _masks_at(self, step: int) -> dict[int, BoolMask] | None:
+        if not self._history:
+            return {}
+        newest = next(reversed(self._history))
+        return self._history[newest] if step > newest else self._history.get(step)
+
+    def _judge(self, seen: Sighting) -> list[Track]:
+        ended = []
+        for track_id in seen.ids:
+            track = self.tracks[track_id]
+            row = seen.supports.get(track_id)
+            if row is not None:
+                self._support(track, seen, row)
+            elif seen.masks[track_id].any():  # else: not visible, so not held against it
+                track.supports.append(False)
+                track.unsupported += 1
+            if is_abandoned(track, self.rules):
+                ended.append(self.tracks.pop(track_id))
+        return ended
+
+    def _recognise(self, seen: Sighting, rows: list[int]) -> dict[int, int]:
+        """Return row -> id of the object out of sight that it is."""
+        hidden = [self.tracks[i] for i in seen.ids if i in self.tracks and not seen.masks[i].any()]
+        away = [t for t in hidden if t.id not in seen.supports]
+        away += self.gallery.tracks(self._now_s)
+        found = [seen.detections[row] for row in rows]
+        like = cosines([d.embedding for d in found], [t.embedding for t in away])
+        for index, detection in enumerate(found):
+            like[index, [t.label != detection.label for t in away]] = -1.0
+        in_sight = [t for t in self.tracks.values() if all(t is not other for other in away)]
+        rivals = cosines([d.embedding for d in found], [t.embedding for t in in_sight])
+        return {rows[row]: away[col].id for row, col in recognise(like, rivals, self.rules)}
+
+    def _bear(
+        self, seen: Sighting, fresh: list[int], known: dict[int, int]
+    ) -> tuple[dict[int, int], list[Track]]:
+        """Start tracks for new objects and old ones that are back; also return who gave way."""
+        born: dict[int, int] = {}
+        displaced: list[Track] = []
+        for row in fresh:
+            if known.get(row) in self.tracks:
+                continue
+            siblings = float(seen.among[row, list(born.values())].max(initial=0.0))
+            if not is_new(siblings, seen.detections[row].score, self.rules):
+                continue
+            track = self._new_track(seen, row, known.get(row))
+            if len(self.tracks) >= self.max_objects:
+                settled = [t for t in self.tracks.values() if t.id not in born]
+                loser = gives_way(settled, track.confirmed, track.score, self.rules)
+                if loser is None:
+                    continue
+                displaced.append(self.tracks.pop(loser))
+            if track.id == self._next_id:
+                self._next_id += 1
+                self.ever += track.confirmed
+            else:
+                self.gallery.take(track.id)
+            self.tracks[track.id] = track
+            born[track.id] = row
+        return born, displaced
+
+    def _new_track(self, seen: Sighting, row: int, known_id: int | None) -> Track:
+        detection = seen.detections[row]
+        past = {track.id: track for track in self.gallery.tracks(self._now_s)}
+        if known_id is not None and known_id in past:
+            track = replace(past[known_id], score=detection.score, unsupported=0,
+                            object_probability=1.0, empty_since_s=None)  # fmt: skip
+        else:
+            confirmed = is_confirmed([True], detection.score, self.rules)
+            track = Track(self._next_id, detection.label, detection.score, confirmed)
+        self._learn(track, seen, row)
+        track.supports.clear()
+        track.supports.append(True)
+        return track
+
+    def _support(self, track: Track, seen: Sighting, row: int) -> None:
+        score = seen.detections[row].score
+        track.supports.append(True)
+        track.unsupported = 0
+        track.score += self.rules.score_rate * (score - track.score)
+        self._learn(track, seen, row)
+        if not track.confirmed and is_confirmed(track.supports, score, self.rules):
+            track.confirmed = True
+            self.ever += 1
+
+    def _learn(self, track: Track, seen: Sighting, row: int) -> None:
+        """Take what a detection and those of the same object say of label and looks."""
+        track.evidence = weigh(track.evidence, seen.claimed(row), self.rules)
+        track.label = choose_label(track.label, track.evidence, self.rules)
+        embedding = seen.detections[row].embedding
+        if embedding is not None:
+            track.embedding = mean_embedding(track.embedding, embedding, track.embedded, self.rules)
+            track.embedded += 1
+
+    def _reconditioned(self, seen: Sighting) -> dict[int, int]:
+        return {
+            seen.ids[col]: row
+            for row, col in seen.pairs
+            if seen.ids[col] in self.tracks
+            and wants_reconditioning(
+                seen.detections[row].score,
+                float(seen.iou[row, col]),
+                self.tracks[seen.ids[col]].object_probability,
+                self.rules,
+            )
+        }
