@@ -27,6 +27,8 @@ class Features:
     """(1, C/8, 4S, 4S): stride 4, already projected for the mask decoder."""
     frame_size: tuple[int, int]
     """(H, W) in pixels of the frame they were made from."""
+    checked: bool = False
+    """Whether the numbers are known to be finite."""
 
     @property
     def high_res(self) -> list[torch.Tensor]:
@@ -39,8 +41,11 @@ class Features:
         Raises:
             ModelError: They are not.
         """
+        if self.checked:
+            return
         for name in ("top", "half", "quarter"):
             check_finite(f"the features ({name})", getattr(self, name))
+        self.checked = True
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return float16 arrays for another process; `from_arrays` is the way back."""
@@ -69,7 +74,7 @@ class Features:
             name: torch.from_numpy(np.array(arrays[name])).to(device=device, dtype=dtype)
             for name in ("top", "half", "quarter")
         }
-        return cls(frame_size=frame_size, **level)
+        return cls(level["top"], level["half"], level["quarter"], frame_size)
 
     def __repr__(self) -> str:
         return f"Features(top={tuple(self.top.shape)}, {self.top.dtype}, frame={self.frame_size})"

@@ -41,12 +41,14 @@ def to_input(
         raise ValueError(f"image is {image.dtype} {image.shape}; (H, W, 3) uint8 RGB is needed")
     if not image.flags.writeable:
         image = image.copy()  # torch warns on read-only memory, which a ring slot is
-    planes = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float()
+    # Planes in a row, as the networks' first convolution takes them.
+    planes = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].contiguous().float()
     if tuple(planes.shape[-2:]) != size:
         planes = F.interpolate(planes, size=size, mode="bilinear", antialias=True)
     scale = torch.tensor(std, device=device).view(1, 3, 1, 1) * 255.0
     shift = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255.0
-    return (planes - shift) / scale
+    normalised: torch.Tensor = planes.sub_(shift).div_(scale)
+    return normalised
 
 
 @lru_cache(maxsize=64)

@@ -37,7 +37,8 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not self.conditioning:
-            self.conditioning = self.limits.conditioning or 4
+            # One to spare, for a frame that is prompted again (`Memory.settled`).
+            self.conditioning = (self.limits.conditioning or 4) + 1
 
     @property
     def recents(self) -> int:
@@ -90,6 +91,9 @@ class Memory:
     """Place in the history -> frame index, of frames that were stepped over."""
     unsettled: set[int] = field(default_factory=set)
     """Conditioning frames that came since the last step: prompts do not attend to each other."""
+    settled: dict[int, int] = field(default_factory=dict)
+    """Frame index -> place of what a frame prompted again was known by until then; till the next
+    step, prompts attend to that."""
     prompts: dict[int, Prompt] = field(default_factory=dict)
     """Frame index -> what was said about it, while it can still be refined."""
     results: dict[int, ObjectMask] = field(default_factory=dict)
@@ -132,7 +136,9 @@ class Memory:
             index: place
             for index, place in self.conditioning.items()
             if not (for_prompt and index in self.unsettled)
-        } or self.conditioning
+        }
+        if for_prompt:
+            conditioning = conditioning | self.settled or self.conditioning
         spatial = [(place, layout.conditioning_row) for place in conditioning.values()]
         for back in range(limits.recent_frames, 0, -1):
             wanted = layout.recent_frame(frame_index, back)
@@ -163,20 +169,34 @@ class Memory:
         """
         gone = None
         place = self.conditioning.get(frame_index)
+        if place is not None and frame_index not in self.unsettled:
+            spare = self._free_place()
+            if spare is not None:
+                self.settled[frame_index] = place
+                self.conditioning[frame_index] = place = spare
+            self.unsettled.add(frame_index)
         if place is None:
             limit = self.layout.limits.conditioning
             if limit is not None and len(self.conditioning) >= limit:
                 first = next(iter(self.conditioning))
                 gone = min((i for i in self.conditioning if i != first), default=first)
-                place = self.conditioning.pop(gone)
+                before, spare = self.conditioning.pop(gone), self._free_place()
+                place = before if spare is None or gone in self.unsettled else spare
+                if place != before:
+                    self.settled[gone] = before
                 self.unsettled.discard(gone)
             else:
-                used = set(self.conditioning.values())
-                place = next(i for i in range(len(used) + 1) if i not in used)
+                place = self._free_place()
+                if place is None:  # what is kept for prompts until the next step gives way
+                    place = self.settled.pop(next(iter(self.settled)))
             self.conditioning[frame_index] = place
             self.unsettled.add(frame_index)
         self.give_up(frame_index)
         return place, gone
+
+    def _free_place(self) -> int | None:
+        used = {*self.conditioning.values(), *self.settled.values()}
+        return next((i for i in range(self.layout.conditioning) if i not in used), None)
 
     def remember(self, frame_index: int) -> int:
         """Book a frame without a prompt; return its place for attention."""
@@ -202,6 +222,7 @@ class Memory:
     def track(self, frame_index: int) -> None:
         """Book that a frame was stepped over, and those before it that were prompted late."""
         self.unsettled.clear()
+        self.settled.clear()
         for index in (*(i for i in self.prompts if i < frame_index), frame_index):
             place = index % len(self.tracked)
             self.tracked[place] = max(self.tracked[place], index)

@@ -176,13 +176,15 @@ class State:
         """
         memory = self.add(obj_id)
         limited = self.layout.limits.conditioning is not None
-        new = frame_index not in memory.conditioning
-        if new and not limited and len(memory.conditioning) == self.layout.conditioning:
+        taken = len(memory.conditioning) + len(memory.settled)
+        if not limited and taken >= self.layout.conditioning:
             self.bank.grow_conditioning()
+        places = dict(memory.conditioning)
         place, gone = memory.condition(frame_index)
+        old_place = -1 if gone is None else places[gone]
         last = frame_index if last_frame is None else max(last_frame, frame_index)
-        if gone is not None and gone > last - self.layout.limits.lookback:
-            self._demote(memory, gone, place)
+        if gone is not None:
+            self._demote(memory, gone, old_place, last)
         slots = [memory.slot]
         self.bank.write(slots, [place], raw, self.encoder.place)
         self.bank.write_pointers(slots, [self.layout.pointers + place], out.pointers)
@@ -195,14 +197,15 @@ class State:
         for index, place in memory.restore(frame_index):
             self.bank.bring_back(memory.slot, index, place, self.encoder.place)
 
-    def _demote(self, memory: Memory, frame_index: int, place: int) -> None:
+    def _demote(self, memory: Memory, frame_index: int, place: int, last_frame: int) -> None:
         """Keep a frame that is not a conditioning one any more as a recent one."""
+        ring = frame_index % self.layout.pointers
+        if frame_index > last_frame - self.layout.pointers and memory.pointers[ring] < frame_index:
+            pointer = self.bank.pointers[memory.slot, self.layout.pointers + place]
+            self.bank.write_pointers([memory.slot], [ring], pointer[None].clone())
+            memory.pointers[ring] = frame_index
         if not memory.has_output(frame_index):
             return
-        pointer = self.bank.pointers[memory.slot, self.layout.pointers + place]
-        ring = frame_index % self.layout.pointers
-        self.bank.write_pointers([memory.slot], [ring], pointer[None].clone())
-        memory.pointers[ring] = frame_index
         memory.stored[frame_index % self.layout.history] = frame_index
         recent = self.layout.recent_place(frame_index)
         if memory.recents[recent] in (NEVER, frame_index):
