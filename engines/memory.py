@@ -1,4 +1,4 @@
-"""Which frames an object remembers, and where in the bank they lie: numbers only, no tensors.
+"""Which frames an object remembers, and where in the bank they lie: the books, not the tensors.
 
 SAM2 (Ravi et al. 2024, arXiv 2408.00714) keeps every conditioning frame and every output. Here an
 object has a slot of fixed size in `engines.bank`. Its places for attention hold conditioning frames
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engines.objects import ObjectMask, Prompt
+from engines.pending import Pending
 from engines.settings import Limits
 
 NEVER = -1
@@ -37,8 +38,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not self.conditioning:
-            # One to spare, for a frame that is prompted again (`Memory.settled`).
-            self.conditioning = (self.limits.conditioning or 4) + 1
+            self.conditioning = self.limits.conditioning or 4
 
     @property
     def recents(self) -> int:
@@ -89,11 +89,8 @@ class Memory:
     """Place in the history -> frame index, of frames whose logits are there."""
     tracked: list[int] = field(default_factory=list)
     """Place in the history -> frame index, of frames that were stepped over."""
-    unsettled: set[int] = field(default_factory=set)
-    """Conditioning frames that came since the last step: prompts do not attend to each other."""
-    settled: dict[int, int] = field(default_factory=dict)
-    """Frame index -> place of what a frame prompted again was known by until then; till the next
-    step, prompts attend to that."""
+    pending: dict[int, Pending] = field(default_factory=dict)
+    """Frame index -> what it was prompted to be since the last step, in order of the prompts."""
     prompts: dict[int, Prompt] = field(default_factory=dict)
     """Frame index -> what was said about it, while it can still be refined."""
     results: dict[int, ObjectMask] = field(default_factory=dict)
@@ -124,22 +121,10 @@ class Memory:
         """Whether the history holds the memory of this frame, which has no prompt."""
         return self.stored[frame_index % len(self.stored)] == frame_index
 
-    def attended(self, frame_index: int, *, for_prompt: bool = False) -> Attended:
-        """Return what a frame attends to.
-
-        Args:
-            frame_index: The frame's.
-            for_prompt: Whether it is prompted; then other prompts count from the next step on.
-        """
+    def attended(self, frame_index: int) -> Attended:
+        """Return what a frame attends to."""
         layout, limits = self.layout, self.layout.limits
-        conditioning = {
-            index: place
-            for index, place in self.conditioning.items()
-            if not (for_prompt and index in self.unsettled)
-        }
-        if for_prompt:
-            conditioning = conditioning | self.settled or self.conditioning
-        spatial = [(place, layout.conditioning_row) for place in conditioning.values()]
+        spatial = [(place, layout.conditioning_row) for place in self.conditioning.values()]
         for back in range(limits.recent_frames, 0, -1):
             wanted = layout.recent_frame(frame_index, back)
             place = layout.recent_place(wanted)
@@ -147,7 +132,7 @@ class Memory:
                 spatial.append((layout.conditioning + place, back - 1))
         pointers = [
             (layout.pointers + place, frame_index - index)
-            for index, place in conditioning.items()
+            for index, place in self.conditioning.items()
             if index <= frame_index
         ]
         for distance in range(1, limits.recent_pointers + 1):
@@ -169,34 +154,18 @@ class Memory:
         """
         gone = None
         place = self.conditioning.get(frame_index)
-        if place is not None and frame_index not in self.unsettled:
-            spare = self._free_place()
-            if spare is not None:
-                self.settled[frame_index] = place
-                self.conditioning[frame_index] = place = spare
-            self.unsettled.add(frame_index)
         if place is None:
             limit = self.layout.limits.conditioning
             if limit is not None and len(self.conditioning) >= limit:
                 first = next(iter(self.conditioning))
                 gone = min((i for i in self.conditioning if i != first), default=first)
-                before, spare = self.conditioning.pop(gone), self._free_place()
-                place = before if spare is None or gone in self.unsettled else spare
-                if place != before:
-                    self.settled[gone] = before
-                self.unsettled.discard(gone)
+                place = self.conditioning.pop(gone)
             else:
-                place = self._free_place()
-                if place is None:  # what is kept for prompts until the next step gives way
-                    place = self.settled.pop(next(iter(self.settled)))
+                used = set(self.conditioning.values())
+                place = next(i for i in range(self.layout.conditioning) if i not in used)
             self.conditioning[frame_index] = place
-            self.unsettled.add(frame_index)
         self.give_up(frame_index)
         return place, gone
-
-    def _free_place(self) -> int | None:
-        used = {*self.conditioning.values(), *self.settled.values()}
-        return next((i for i in range(self.layout.conditioning) if i not in used), None)
 
     def remember(self, frame_index: int) -> int:
         """Book a frame without a prompt; return its place for attention."""
@@ -221,8 +190,6 @@ class Memory:
 
     def track(self, frame_index: int) -> None:
         """Book that a frame was stepped over, and those before it that were prompted late."""
-        self.unsettled.clear()
-        self.settled.clear()
         for index in (*(i for i in self.prompts if i < frame_index), frame_index):
             place = index % len(self.tracked)
             self.tracked[place] = max(self.tracked[place], index)

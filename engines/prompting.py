@@ -18,6 +18,7 @@ from engines.features import Features
 from engines.heads import Decoded
 from engines.memory import Memory
 from engines.objects import ObjectMask, Prompt
+from engines.pending import Pending
 from engines.prompts import render_prompt
 from engines.state import State
 
@@ -46,7 +47,6 @@ class Prompting:
         prompts: dict[int, Prompt],
         *,
         clear_old_points: bool,
-        last_frame: int | None,
     ) -> dict[int, ObjectMask]:
         """Prompt objects in one frame.
 
@@ -55,7 +55,6 @@ class Prompting:
             features: The frame's.
             prompts: Object id -> what is said about it.
             clear_old_points: Whether earlier points on this frame are forgotten.
-            last_frame: The last frame that was stepped.
         """
         known = self._state.memories
         told = {
@@ -75,8 +74,7 @@ class Prompting:
         results = {}
         for obj_id, prompt in told.items():
             out = outs[obj_id]
-            self._write(frame_index, features, obj_id, out, last_frame)
-            memory = known[obj_id]
+            memory = self._note(frame_index, features, obj_id, out)
             memory.prompts[frame_index] = prompt
             results[obj_id] = memory.results[frame_index] = as_mask(out, 0)
         return results
@@ -91,34 +89,32 @@ class Prompting:
         else:
             assert memory is not None
             state.bring_back(memory, frame_index)
-            pix = state.attend(frame_index, features, [memory], for_prompt=True)
+            pix = state.attend(frame_index, features, [memory])
         drawn = self._drawn(prompt, features.frame_size)
-        if drawn is None and memory is not None and memory.has_output(frame_index):
-            before = state.bank.logits(memory.slot, frame_index)[None, None]
-            drawn = before.clamp(-LARGEST_PROMPT_LOGIT, LARGEST_PROMPT_LOGIT)
+        if drawn is None and memory is not None:
+            drawn = self._before(memory, frame_index)
         coords, labels = self._tokens(prompt, features.frame_size)
         return state.heads.click(pix, features, coords, labels, drawn, initial=initial)
 
-    def _write(
-        self,
-        frame_index: int,
-        features: Features,
-        obj_id: int,
-        out: Decoded,
-        last_frame: int | None,
-    ) -> None:
-        state = self._state
-        raw = state.encoder(features, out, prompted=True, crops=[None])
-        memory = state.memories.get(obj_id)
-        correction = memory is not None and memory.was_tracked(frame_index)
-        if memory is None or not correction or self._as_conditioning:
-            state.condition(frame_index, obj_id, out, raw, last_frame=last_frame)
-        elif frame_index not in memory.conditioning:
-            state.remember(frame_index, [memory], out, raw)
+    def _before(self, memory: Memory, frame_index: int) -> torch.Tensor | None:
+        """Return the (1, 1, h, w) logits that a frame had, if they are known."""
+        if pending := memory.pending.get(frame_index):
+            low = pending.out.low
+        elif memory.has_output(frame_index):
+            low = self._state.bank.logits(memory.slot, frame_index)[None]
         else:
-            state.condition(frame_index, obj_id, out, raw, last_frame=last_frame)
-        if last_frame is not None:
-            state.bring_back(state.memories[obj_id], max(last_frame, frame_index) + 1)
+            return None
+        return low[None].clamp(-LARGEST_PROMPT_LOGIT, LARGEST_PROMPT_LOGIT)
+
+    def _note(self, frame_index: int, features: Features, obj_id: int, out: Decoded) -> Memory:
+        """Keep a result for the next step to make a memory of; an unknown object is added."""
+        raw = self._state.encoder(features, out, prompted=True, crops=[None])
+        memory = self._state.add(obj_id)
+        corrects = memory.was_tracked(frame_index)
+        # The last prompt settles last, so it leaves its old turn.
+        memory.pending.pop(frame_index, None)
+        memory.pending[frame_index] = Pending(out, raw, self._as_conditioning or not corrects)
+        return memory
 
     # -- prompts as the model takes them --------------------------------------------------------
 

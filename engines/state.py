@@ -13,6 +13,7 @@ from engines.features import Features
 from engines.heads import Decoded, Heads
 from engines.memory import NEVER, Layout, Memory
 from engines.memory_encoder import MemoryEncoder
+from engines.pending import Pending
 from engines.precision import with_weights_in
 from engines.recall import Recall
 from engines.settings import Limits, Savings
@@ -91,8 +92,6 @@ class State:
         features: Features,
         objects: list[Memory],
         crops: list[Crop] | None = None,
-        *,
-        for_prompt: bool = False,
     ) -> torch.Tensor:
         """Condition features on the memories of objects that have equally many spatial ones.
 
@@ -101,12 +100,11 @@ class State:
             features: The frame's.
             objects: B objects.
             crops: Where each is looked for, squares of one size; None for everywhere.
-            for_prompt: Whether the frame is prompted (`Memory.attended`).
 
         Returns:
             (B, C, s, s) float32.
         """
-        attended = [memory.attended(frame_index, for_prompt=for_prompt) for memory in objects]
+        attended = [memory.attended(frame_index) for memory in objects]
         tokens = None
         if crops is not None:
             rows = [torch.from_numpy(crop.tokens()) for crop in crops]
@@ -156,40 +154,38 @@ class State:
         for memory in objects:
             memory.output(frame_index)
 
-    def condition(
-        self,
-        frame_index: int,
-        obj_id: int,
-        out: Decoded,
-        raw: torch.Tensor,
-        *,
-        last_frame: int | None,
-    ) -> None:
-        """Write a prompted frame into the memory of one object.
+    def settle(self, memory: Memory, frame_index: int) -> None:
+        """Make memories of what an object was prompted to be, and be ready for a frame.
 
         Args:
-            frame_index: The frame's.
-            obj_id: The object's id; an unknown one is added.
-            out: Its result.
-            raw: (1, N, M) its memory.
-            last_frame: The last frame that was stepped.
+            memory: The object's.
+            frame_index: The frame that is stepped next.
         """
-        memory = self.add(obj_id)
-        limited = self.layout.limits.conditioning is not None
-        taken = len(memory.conditioning) + len(memory.settled)
-        if not limited and taken >= self.layout.conditioning:
-            self.bank.grow_conditioning()
+        if not memory.pending:
+            return
+        for index, pending in memory.pending.items():
+            if pending.conditioning or index in memory.conditioning:
+                self._condition(memory, index, pending, frame_index)
+            else:
+                self.remember(index, [memory], pending.out, pending.raw)
+        memory.pending.clear()
+        self.bring_back(memory, frame_index)
+
+    def _condition(
+        self, memory: Memory, frame_index: int, pending: Pending, next_frame: int
+    ) -> None:
+        """Write a conditioning frame into the memory of one object."""
         places = dict(memory.conditioning)
+        if self.layout.limits.conditioning is None and len(places) >= self.layout.conditioning:
+            self.bank.grow_conditioning()
         place, gone = memory.condition(frame_index)
-        old_place = -1 if gone is None else places[gone]
-        last = frame_index if last_frame is None else max(last_frame, frame_index)
         if gone is not None:
-            self._demote(memory, gone, old_place, last)
-        slots = [memory.slot]
-        self.bank.write(slots, [place], raw, self.encoder.place)
+            self._demote(memory, gone, places[gone], next_frame)
+        slots, out = [memory.slot], pending.out
+        self.bank.write(slots, [place], pending.raw, self.encoder.place)
         self.bank.write_pointers(slots, [self.layout.pointers + place], out.pointers)
-        if frame_index > last - self.layout.history:
-            self.bank.write_history(slots, frame_index, raw, out.low)
+        if frame_index > next_frame - self.layout.history:
+            self.bank.write_history(slots, frame_index, pending.raw, out.low)
             memory.output(frame_index)
 
     def bring_back(self, memory: Memory, frame_index: int) -> None:
@@ -197,10 +193,10 @@ class State:
         for index, place in memory.restore(frame_index):
             self.bank.bring_back(memory.slot, index, place, self.encoder.place)
 
-    def _demote(self, memory: Memory, frame_index: int, place: int, last_frame: int) -> None:
+    def _demote(self, memory: Memory, frame_index: int, place: int, next_frame: int) -> None:
         """Keep a frame that is not a conditioning one any more as a recent one."""
         ring = frame_index % self.layout.pointers
-        if frame_index > last_frame - self.layout.pointers and memory.pointers[ring] < frame_index:
+        if frame_index > next_frame - self.layout.pointers and memory.pointers[ring] < frame_index:
             pointer = self.bank.pointers[memory.slot, self.layout.pointers + place]
             self.bank.write_pointers([memory.slot], [ring], pointer[None].clone())
             memory.pointers[ring] = frame_index

@@ -52,6 +52,7 @@ class Stepping:
         results: dict[int, ObjectMask] = {}
         stepped: list[int] = []
         for obj_id, memory in objects.items():
+            self._state.settle(memory, frame_index)
             if frame_index in memory.conditioning and frame_index in memory.results:
                 results[obj_id] = memory.results[frame_index]
             elif ids is None and memory.last and _rests(memory, frame_index, self._calm):
@@ -73,6 +74,7 @@ class Stepping:
     def rewind(self, obj_id: int, frame_index: int) -> None:
         """Let an object be as if this frame and later ones had not been stepped."""
         memory = self._state.memories[obj_id]
+        self._state.settle(memory, frame_index)
         memory.rewind(frame_index)
         self._state.bring_back(memory, frame_index)
 

@@ -198,7 +198,6 @@ class Tracker:
             features,
             prompts,
             clear_old_points=clear_old_points,
-            last_frame=self.last_frame,
         )
         if replayed:
             for obj_id in prompts:
@@ -263,7 +262,7 @@ class Tracker:
     def _forget(self, all_but_prompted_in: int | None = None) -> None:
         """Forget objects and frames; an object that began in the named frame stays."""
         for obj_id, memory in list(self._state.memories.items()):
-            if set(memory.conditioning) != {all_but_prompted_in}:
+            if {*memory.conditioning, *memory.pending} != {all_but_prompted_in}:
                 self.remove_object(obj_id)
         self._ring.clear()
         self._results.clear()

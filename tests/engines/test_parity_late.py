@@ -131,12 +131,14 @@ def test_first_prompt_refined_later(pair: Pair) -> None:
     both.track(7, LAST)
 
 
-@pytest.mark.parametrize("second", [0, 4])
-def test_prompts_do_not_see_each_other_until_the_next_step(pair: Pair, second: int) -> None:
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 4), (4, 6), (6, 4), (4, 4)])
+def test_prompts_do_not_see_each_other_until_the_next_step(
+    pair: Pair, first: int, second: int
+) -> None:
     both = Both(pair, Tracker(pair.model))
     both.prompt(0, click(SIDE))
     both.track(0, 6)
-    both.prompt(0, miss(SIDE, 0), catch_up="jump")
+    both.prompt(first, miss(SIDE, first), catch_up="jump")
     both.prompt(second, click(SIDE, second), catch_up="jump")
     both.track(7, 10)
 

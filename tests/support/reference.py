@@ -61,6 +61,7 @@ class Reference:
         """Prompt in a frame and run the frames of `replay`, which follow it, again."""
         correction = index in self._tracked
         out = self._prompted(index, prompt, clear_old_points, initial=not correction)
+        self._fresh.pop(index, None)  # the last prompt is the last to settle
         self._fresh[index] = (out, correction and not self.correct_as_conditioning)
         for later in replay:
             self.step(later)
