@@ -20,6 +20,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from engines.phrases import split_phrases
 from stream.errors import ConfigError, UsageError
 
 
@@ -38,8 +39,8 @@ def _writable_path(path: Path) -> Path:
 
 def _words(text: str) -> str:
     _writable(text)
-    if not text.strip():
-        raise ValueError("a text must contain at least one visible character")
+    if not split_phrases(text):
+        raise ValueError("a text must contain at least one word")
     return " ".join(text.split())
 
 

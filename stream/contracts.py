@@ -61,6 +61,31 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked for."""
+
+    texts: tuple[str, ...]
+    negatives: tuple[str, ...] = ()
+    """The user's; the detector's own are weighed in as well."""
+    exemplars: tuple[str, ...] = ()
+    """Labels of things that were shown rather than named ("more like this")."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All that a detection can be called: texts, then exemplars."""
+        return (*self.texts, *self.exemplars)
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A thing shown in the frame of a job, that others like it are to be found by."""
+
+    label: str
+    box: tuple[float, float, float, float]
+    """x0, y0, x1, y1 in frame pixels."""
+
+
+@dataclass(frozen=True, slots=True)
 class DetectionJob:
     """A frame for the detector."""
 
@@ -71,6 +96,11 @@ class DetectionJob:
     """(H, W, 3) RGB."""
     features: dict[str, npt.NDArray[Any]]
     """SAM2 features of the frame, by level name; float16 or float32 arrays."""
+    question: Question
+    shown: tuple[Exemplar, ...] = ()
+    """Exemplars to learn from this frame; the detector keeps them by label."""
+    known: npt.NDArray[np.float32] | None = None
+    """(N, D) unit embeddings to be scored under the question; None for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +112,12 @@ class DetectionResult:
     detections: tuple[Detection, ...]
     detect_ns: int
     """Time from the job's arrival at the detector to its answer."""
+    embedding: npt.NDArray[np.float32] | None = None
+    """(D,) unit length: the whole image's; None where the detector has none."""
+    scores: npt.NDArray[np.float32] | None = None
+    """(N, T) score in [0, 1] of each of `known` under each of the question's labels."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Label -> why an exemplar of the job could not be used."""
 
 
 class DetectorClient(Protocol):

@@ -21,6 +21,7 @@ from stream.contracts import (
     DetectionJob,
     DetectionResult,
     DetectorClient,
+    Question,
     RunInfo,
     Sink,
     StreamEvent,
@@ -138,7 +139,13 @@ class ThresholdTracker:
             self._pending = False
             self._answers.append(answer.frame_index)
         if not self._pending and self._steps % self._every == 0:
-            job = DetectionJob(frame.index, 0, frame.rgb, {"low": np.ones((2, 3), np.float16)})
+            job = DetectionJob(
+                frame.index,
+                0,
+                frame.rgb,
+                {"low": np.ones((2, 3), np.float16)},
+                Question(("square",)),
+            )
             self._pending = detector.submit(job)
         self._steps += 1
         mask, box = crop_mask(frame.rgb[:, :, 0] > 128)

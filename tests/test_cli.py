@@ -48,7 +48,7 @@ def ran(monkeypatch):
         (["run", "--frames", "x"], ["Invalid value for '--frames'", "valid integer"]),
         (["rum"], ["No such command 'rum'"]),
         (["run", "--frames", "0"], ["frames: 0 is not accepted", "greater than or equal to 1"]),
-        (["run", "--text", " "], ["texts.0: ' ' is not accepted", "visible character"]),
+        (["run", "--text", " "], ["texts.0: ' ' is not accepted", "at least one word"]),
         (["run", "nothing.yaml"], ["nothing.yaml: cannot read the configuration"]),
         (["run", "--report", "/no/r.json"], ["/no/r.json: there is no directory /no"]),
     ],

@@ -27,7 +27,7 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
         ),
         (
             {"texts": [" "]},
-            "texts.0: ' ' is not accepted: a text must contain at least one visible character",
+            "texts.0: ' ' is not accepted: a text must contain at least one word",
         ),
         ({"web": 3}, "web: 3 is not accepted"),
     ],

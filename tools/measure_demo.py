@@ -31,6 +31,7 @@ from stream.contracts import DetectionJob, DetectionResult, DetectorCore
 from stream.core import make_detector_core
 from stream.core.track import TrackCore
 from stream.frame import Frame, Masks
+from stream.question import question_of
 from stream.synth import CellFilm, CellFilmSpec
 
 WARM_UP_S = 1.0
@@ -109,7 +110,7 @@ class Tally:
 
 def measure(config: Config, seed: int, args: argparse.Namespace, tick: Any) -> Figures:
     """Run one film."""
-    tracker = TrackCore(config.tracker, config.detector, config.lifecycle)
+    tracker = TrackCore(config.tracker, config.detector, config.lifecycle, question_of(config))
     tracker.prepare()
     tracker.live = False
     detector = make_detector_core(config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from engines.features import Features
 from engines.registry import calibration, check_device, default_clip, load_clip, load_sam2
 from engines.texts import text_bank
 from stream.config import DetectorConfig, TrackerConfig
-from stream.contracts import DetectionJob, DetectionResult
+from stream.contracts import DetectionJob, DetectionResult, Question
 from stream.errors import UsageError
 from stream.frame import Detection
 
@@ -29,13 +28,11 @@ class DetectCore:
         self,
         tracker: TrackerConfig,
         config: DetectorConfig,
-        texts: Sequence[str],
-        negatives: Sequence[str],
+        question: Question,
     ) -> None:
         self._tracker = tracker
         self._config = config
-        self._texts = list(texts)
-        self._negatives = list(negatives)
+        self._first = question
         self._clip = config.clip or default_clip(tracker.model)
 
     def prepare(self) -> None:
@@ -50,7 +47,7 @@ class DetectCore:
         try:
             self._detector = self._load()
             image = np.zeros((64, 64, 3), dtype=np.uint8)
-            self._detector.heatmap(image, self._texts, self._negatives)
+            self._detector.heatmap(image, self._first.texts, self._first.negatives)
         except (ModelError, ValueError) as error:
             raise UsageError(str(error)) from error
 
@@ -59,7 +56,8 @@ class DetectCore:
         start_ns = time.monotonic_ns()
         size = job.image.shape[:2]
         features = Features.from_arrays(job.features, size, self._detector.device)
-        found = self._detector.detect(job.image, features, self._texts, self._negatives)
+        asked = job.question
+        found = self._detector.detect(job.image, features, asked.texts, asked.negatives)
         detections = tuple(
             Detection(
                 frame_index=job.frame_index,

@@ -17,7 +17,13 @@ from engines.objects import ObjectMask, Prompt
 from engines.registry import load_tracker
 from engines.tracker import Tracker
 from stream.config import DetectorConfig, LifecycleConfig, TrackerConfig
-from stream.contracts import DetectionJob, DetectionResult, DetectorClient, StreamEvent
+from stream.contracts import (
+    DetectionJob,
+    DetectionResult,
+    DetectorClient,
+    Question,
+    StreamEvent,
+)
 from stream.core import knobs
 from stream.errors import UsageError
 from stream.frame import Detection, Frame, Masks, TrackedObject
@@ -36,9 +42,14 @@ class TrackCore:
     """
 
     def __init__(
-        self, config: TrackerConfig, detector: DetectorConfig, rules: LifecycleConfig
+        self,
+        config: TrackerConfig,
+        detector: DetectorConfig,
+        rules: LifecycleConfig,
+        question: Question,
     ) -> None:
         self.live = True
+        self._question = question
         self._config = config
         self._schedule = detector
         self._rules = rules
@@ -164,7 +175,9 @@ class TrackCore:
         in_flight = self._pending is not None
         if not is_due(self._now, self._last_asked, self._pace(), in_flight=in_flight):
             return
-        job = DetectionJob(self._step, self._revision, frame.rgb, features.to_arrays())
+        job = DetectionJob(
+            self._step, self._revision, frame.rgb, features.to_arrays(), self._question
+        )
         if detector.submit(job):
             self._pending = self._last_asked = self._now
 

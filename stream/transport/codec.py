@@ -7,15 +7,17 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from stream.contracts import DetectionJob, DetectionResult, StreamEvent
+from stream.contracts import DetectionJob, DetectionResult, Exemplar, Question, StreamEvent
 from stream.frame import BoolMask, Detection, Frame, Masks, TrackedObject
 from stream.transport.headers import (
     AnswerHeader,
     DetectionHeader,
     EventHeader,
+    ExemplarHeader,
     FrameHeader,
     JobHeader,
     ObjectHeader,
+    QuestionHeader,
     Ref,
     ResultHeader,
 )
@@ -141,12 +143,17 @@ def to_masks(header: ResultHeader) -> Masks:
 
 def job_arrays(job: DetectionJob) -> Arrays:
     """Return the arrays of a job, by name."""
-    return {"image": job.image} | {_FEATURES + name: part for name, part in job.features.items()}
+    arrays: Arrays = {"image": job.image}
+    arrays |= {_FEATURES + name: part for name, part in job.features.items()}
+    if job.known is not None:
+        arrays["known"] = job.known
+    return arrays
 
 
 def from_job(job: DetectionJob, ref: Ref) -> JobHeader:
     """Turn a job whose arrays are at `ref` into its header."""
-    return JobHeader(job.frame_index, job.revision, ref)
+    shown = tuple(ExemplarHeader(item.label, item.box) for item in job.shown)
+    return JobHeader(job.frame_index, job.revision, ref, from_question(job.question), shown)
 
 
 def to_job(header: JobHeader, arrays: Arrays) -> DetectionJob:
@@ -156,26 +163,67 @@ def to_job(header: JobHeader, arrays: Arrays) -> DetectionJob:
         for name, part in arrays.items()
         if name.startswith(_FEATURES)
     }
-    return DetectionJob(header.frame_index, header.revision, arrays["image"], features)
+    return DetectionJob(
+        header.frame_index,
+        header.revision,
+        arrays["image"],
+        features,
+        to_question(header.question),
+        tuple(Exemplar(item.label, item.box) for item in header.shown),
+        arrays.get("known"),
+    )
+
+
+def from_question(question: Question) -> QuestionHeader:
+    """Turn a question into its header."""
+    return QuestionHeader(question.texts, question.negatives, question.exemplars)
+
+
+def to_question(header: QuestionHeader) -> Question:
+    """Turn a header back into the question."""
+    return Question(header.texts, header.negatives, header.exemplars)
 
 
 def from_result(result: DetectionResult) -> AnswerHeader:
     """Turn the detector's answer into its header."""
-    detections = tuple(_from_detection(item) for item in result.detections)
-    return AnswerHeader(result.frame_index, result.revision, detections, result.detect_ns)
+    return AnswerHeader(
+        result.frame_index,
+        result.revision,
+        tuple(_from_detection(item) for item in result.detections),
+        result.detect_ns,
+        _floats(result.embedding),
+        None if result.scores is None else (len(result.scores), _floats(result.scores) or b""),
+        dict(result.refused),
+    )
 
 
 def to_result(header: AnswerHeader) -> DetectionResult:
     """Turn a header back into the detector's answer."""
-    detections = tuple(_to_detection(item) for item in header.detections)
-    return DetectionResult(header.frame_index, header.revision, detections, header.detect_ns)
+    scores = None
+    if header.scores is not None:
+        rows, data = header.scores
+        scores = _array(data).reshape(rows, -1) if data else np.zeros((rows, 0), np.float32)
+    return DetectionResult(
+        header.frame_index,
+        header.revision,
+        tuple(_to_detection(item) for item in header.detections),
+        header.detect_ns,
+        None if header.embedding is None else _array(header.embedding),
+        scores,
+        dict(header.refused),
+    )
+
+
+def _floats(array: npt.NDArray[np.float32] | None) -> bytes | None:
+    return None if array is None else np.ascontiguousarray(array, dtype="<f4").tobytes()
+
+
+def _array(data: bytes) -> npt.NDArray[np.float32]:
+    return np.frombuffer(data, dtype="<f4").astype(np.float32)
 
 
 def _from_detection(item: Detection) -> DetectionHeader:
     x0, y0, x1, y1 = (float(v) for v in item.box)
-    embedding = None
-    if item.embedding is not None:
-        embedding = np.ascontiguousarray(item.embedding, dtype="<f4").tobytes()
     return DetectionHeader(
         frame_index=item.frame_index,
         label=item.label,
@@ -184,14 +232,11 @@ def _from_detection(item: Detection) -> DetectionHeader:
         point=(float(item.point[0]), float(item.point[1])),
         shape=(item.mask.shape[0], item.mask.shape[1]),
         bits=pack(item.mask),
-        embedding=embedding,
+        embedding=_floats(item.embedding),
     )
 
 
 def _to_detection(header: DetectionHeader) -> Detection:
-    embedding = None
-    if header.embedding is not None:
-        embedding = np.frombuffer(header.embedding, dtype="<f4").astype(np.float32)
     return Detection(
         frame_index=header.frame_index,
         label=header.label,
@@ -199,5 +244,5 @@ def _to_detection(header: DetectionHeader) -> Detection:
         mask=unpack(header.bits, header.shape),
         box=header.box,
         point=header.point,
-        embedding=embedding,
+        embedding=None if header.embedding is None else _array(header.embedding),
     )

@@ -94,12 +94,29 @@ class ResultHeader(msgspec.Struct, frozen=True, tag="result"):
     objects: tuple[ObjectHeader, ...]
 
 
+class QuestionHeader(msgspec.Struct, frozen=True, array_like=True):
+    """A `Question`."""
+
+    texts: tuple[str, ...]
+    negatives: tuple[str, ...]
+    exemplars: tuple[str, ...]
+
+
+class ExemplarHeader(msgspec.Struct, frozen=True, array_like=True):
+    """An `Exemplar`."""
+
+    label: str
+    box: tuple[float, float, float, float]
+
+
 class JobHeader(msgspec.Struct, frozen=True, tag="job"):
-    """A frame for the detector; `ref` holds `image` and `features/<level>`."""
+    """A frame for the detector; `ref` holds `image`, `features/<level>` and maybe `known`."""
 
     frame_index: int
     revision: int
     ref: Ref
+    question: QuestionHeader
+    shown: tuple[ExemplarHeader, ...] = ()
 
 
 class DetectionHeader(msgspec.Struct, frozen=True, array_like=True):
@@ -123,6 +140,11 @@ class AnswerHeader(msgspec.Struct, frozen=True, tag="answer"):
     revision: int
     detections: tuple[DetectionHeader, ...]
     detect_ns: int
+    embedding: bytes | None = None
+    """float32, little endian."""
+    scores: tuple[int, bytes] | None = None
+    """Number of rows, and float32, little endian, row after row."""
+    refused: dict[str, str] = {}
 
 
 class Credit(msgspec.Struct, frozen=True, tag="credit"):

@@ -14,7 +14,7 @@ from engines.errors import ModelError
 from engines.features import Features
 from engines.objects import ObjectMask, Prompt
 from stream.config import check
-from stream.contracts import DetectionJob, DetectionResult, StreamEvent
+from stream.contracts import DetectionJob, DetectionResult, Question, StreamEvent
 from stream.core import track as track_module
 from stream.core.track import TrackCore
 from stream.errors import UsageError
@@ -108,7 +108,7 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> EchoTracker:
 
 def core(live: bool, every: int = 8, **schedule: Any) -> TrackCore:
     config = check({"detector": {"every_n_frames": every, **schedule}})
-    out = TrackCore(config.tracker, config.detector, config.lifecycle)
+    out = TrackCore(config.tracker, config.detector, config.lifecycle, Question(("cell",)))
     out.prepare()
     out.live = live
     return out

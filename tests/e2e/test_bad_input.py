@@ -68,7 +68,7 @@ def test_refused_rtsp_hides_the_password(maskcast: Maskcast) -> None:
 
 def test_empty_text(maskcast: Maskcast, film: Path) -> None:
     refused(
-        maskcast("run", "--source", film, "--text", "  ", *QUIET), 2, "texts", "visible character"
+        maskcast("run", "--source", film, "--text", "  ", *QUIET), 2, "texts", "at least one word"
     )
 
 

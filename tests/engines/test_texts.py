@@ -15,7 +15,8 @@ from engines.build import build_clip
 from engines.errors import ModelError
 from engines.micro_text import ByteTokenizer
 from engines.multilingual import build_multilingual, byte_tokenizer, json_tokenizer
-from engines.texts import DEFAULT_NEGATIVES, TextBank, split_phrases, text_bank
+from engines.phrases import split_phrases
+from engines.texts import DEFAULT_NEGATIVES, TextBank, text_bank
 
 
 class Counting:

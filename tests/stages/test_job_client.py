@@ -4,16 +4,20 @@ import numpy as np
 import pytest
 import zmq
 
-from stream.contracts import DetectionJob, DetectionResult
+from stream.contracts import DetectionJob, DetectionResult, Question
 from stream.stages.base import StageIo
 from stream.stages.tracker import JobClient
 from stream.transport import Control, Exchange, Halted, Hub, LocalStore, Place
 from stream.transport.codec import from_result, to_job
 from stream.transport.headers import Credit
 
+ASKED = Question(("cell",))
+
 
 def job(index):
-    return DetectionJob(index, 1, np.full((4, 4, 3), index, np.uint8), {"low": np.ones((1, 2))})
+    return DetectionJob(
+        index, 1, np.full((4, 4, 3), index, np.uint8), {"low": np.ones((1, 2))}, ASKED
+    )
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream.contracts import DetectionJob, DetectionResult, StreamEvent
+from stream.contracts import DetectionJob, DetectionResult, Exemplar, Question, StreamEvent
 from stream.frame import Detection, Frame, Masks, TrackedObject
 from stream.transport import codec
 from stream.transport.headers import (
@@ -112,12 +112,17 @@ def test_bits_that_do_not_fit_the_shape_are_refused():
 
 def test_a_job_and_its_answer_go_there_and_back():
     features = {"low": np.ones((2, 3), np.float16), "high/1": np.zeros((1, 4), np.float32)}
-    job = DetectionJob(8, 2, np.zeros((4, 4, 3), np.uint8), features)
+    asked = Question(("a cell", "大狗"), ("dust",), ("like this",))
+    shown = (Exemplar("like this", (1.0, 2.0, 3.5, 4.0)),)
+    known = np.eye(3, 2, dtype=np.float32)
+    job = DetectionJob(8, 2, np.zeros((4, 4, 3), np.uint8), features, asked, shown, known)
     header = codec.from_job(job, REFS[1])
     back = codec.to_job(decode_data(encode(header)), codec.job_arrays(job))
     assert isinstance(header, JobHeader)
     assert (back.frame_index, back.revision) == (8, 2)
     assert back.image is job.image
+    assert (back.question, back.shown) == (asked, shown)
+    assert back.known is known
     assert {name: part.dtype for name, part in back.features.items()} == {
         "low": np.float16,
         "high/1": np.float32,
@@ -126,7 +131,9 @@ def test_a_job_and_its_answer_go_there_and_back():
     unit = np.array([0.6, 0.8], np.float32)
     found = Detection(8, "a cell", 0.875, mask, (0.5, 1.0, 6.5, 4.0), (2.5, 2.0), unit)
     bare = Detection(8, "dog", 0.0, mask, (0.0, 0.0, 1.0, 1.0), (0.0, 0.0))
-    answer = codec.from_result(DetectionResult(8, 2, (found, bare), 12345))
+    scores = np.array([[0.25, 1.0], [0.5, 0.0], [0.0, 0.75]], np.float32)
+    sent = DetectionResult(8, 2, (found, bare), 12345, unit, scores, {"like this": "too small"})
+    answer = codec.from_result(sent)
     assert isinstance(answer, AnswerHeader)
     result = codec.to_result(decode_data(encode(answer)))
     assert (result.frame_index, result.revision, result.detect_ns) == (8, 2, 12345)
@@ -135,6 +142,17 @@ def test_a_job_and_its_answer_go_there_and_back():
     assert result.detections[0].box == (0.5, 1.0, 6.5, 4.0)
     assert result.detections[0].point == (2.5, 2.0)
     assert result.detections[1].embedding is None
+    np.testing.assert_array_equal(result.embedding, unit)
+    np.testing.assert_array_equal(result.scores, scores)
+    assert result.refused == {"like this": "too small"}
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_scores_of_nothing_come_back(rows):
+    scores = np.zeros((rows, 0), np.float32)
+    result = codec.to_result(codec.from_result(DetectionResult(1, 1, (), 0, scores=scores)))
+    assert result.scores.shape == (rows, 0)
+    assert codec.to_result(codec.from_result(DetectionResult(1, 1, (), 0))).scores is None
 
 
 def test_events_go_there_and_back():

@@ -11,7 +11,17 @@ import zmq
 
 from stream.errors import UsageError
 from stream.transport import Control, Halted, Hub, Inbox, Outbox, Place
-from stream.transport.headers import End, Facts, Halt, JobHeader, LocalRef, Start, Status, Stop
+from stream.transport.headers import (
+    End,
+    Facts,
+    Halt,
+    JobHeader,
+    LocalRef,
+    QuestionHeader,
+    Start,
+    Status,
+    Stop,
+)
 from stream.transport.place import HIGH_WATER_MARK, LINGER_MS, sweep
 
 KINDS = ["ipc", "inproc", "tcp"]
@@ -37,7 +47,7 @@ def receive(inbox):
 
 
 def header(number):
-    return JobHeader(number, 0, LocalRef(number))
+    return JobHeader(number, 0, LocalRef(number), QuestionHeader(("cell",), (), ()))
 
 
 def test_a_producer_sends_as_much_as_was_granted_and_no_more(place, context):
