@@ -18,7 +18,7 @@ from stream.logs import RunLog, redact
 
 INTERRUPTED = 130
 
-_ORDER = ("run", "watch", "eval", "bench", "export", "train", "models", "doctor")
+_ORDER = ("run", "ask", "watch", "eval", "bench", "export", "train", "models", "doctor")
 
 
 def build() -> typer.Typer:

@@ -54,6 +54,19 @@ def _at_least(field: str) -> Callable[[int, ValidationInfo], int]:
     return check_value
 
 
+def _rising(band: tuple[float, float]) -> tuple[float, float]:
+    if band[0] > band[1]:
+        raise ValueError("it should be [low, high] with low <= high")
+    return band
+
+
+def _one_pass(tiles: int, info: ValidationInfo) -> int:
+    verify = str(info.data.get("verify", ""))
+    if tiles > 1 and verify.startswith("token"):
+        raise ValueError(f"beside verify {verify} it should be 1; verify pooled and crop take more")
+    return tiles
+
+
 MOST_CONFIRM_EVENTS = 16
 
 Name = Annotated[str, AfterValidator(_writable)]
@@ -196,11 +209,36 @@ class DetectorConfig(Section):
     still_events: Annotated[int, Field(ge=1)] = 2
     """Looks in a row that found nothing but what was known, where there are no such embeddings."""
     image_size: Annotated[int, Field(ge=64, multiple_of=16)] | None = None
+    """Side of the square that CLIP sees; null: 512 for `micro`, else finer than it was trained."""
+    dense: Literal["naclip", "clearclip", "maskclip", "vanilla"] = "naclip"
+    """How CLIP's last block is read for its patches."""
+    score: Literal["softmax", "multiplier", "sigmoid"] = "softmax"
+    """How similarities become the probabilities that masks are scored by."""
+    logit_bias: float | None = None
+    """Bias of the sigmoid; null: the model's own, without which `sigmoid` is refused."""
+    verify: Literal["pooled", "token", "crop", "token+crop"] = "pooled"
+    """How a mask is looked at: the mean of its patches, a class token for each mask, and crops of
+    the doubtful ones."""
+    crop_style: Literal["grey", "raw", "soft"] = "grey"
+    """What a crop shows outside of its mask: nothing, all, or a part."""
+    crop_band: Annotated[tuple[Fraction, Fraction], AfterValidator(_rising)] = (0.35, 0.65)
+    """Probabilities between which a mask is doubtful; [0, 1]: all are."""
+    crop_most: Annotated[int, Field(ge=0)] = 8
+    """Crops of one look, the most doubtful first."""
+    crop_weight: Fraction = 0.5
+    """Part of the crop in the probability; 1: it decides alone."""
+    tiles: Annotated[int, Field(ge=1, le=8), AfterValidator(_one_pass)] = 1
+    """Tiles along each edge that CLIP sees one by one, for small objects; costs tiles x tiles
+    passes. Beside more than 1, `verify` is pooled or crop."""
     peak_threshold: Fraction = 0.35
     max_prompts: Annotated[int, Field(ge=1)] = 96
     sweep_grid: Annotated[int, Field(ge=0, le=64)] | None = None
     """Side of the grid of clicks laid over warm regions, beside the regions' boxes and the peaks;
     0 for none; null: 16 for `micro`, 0 else."""
+    recall_every: Annotated[int, Field(ge=0)] = 0
+    """Every so many looks a grid of clicks lies over the whole frame, warm or not; 0: never."""
+    recall_grid: Annotated[int, Field(ge=1, le=64)] = 8
+    """Side of that grid."""
     min_quality: Fraction = 0.6
     """Lowest predicted IoU x stability x object probability of a mask."""
     nms_iou: Fraction = 0.5
@@ -275,6 +313,14 @@ class PublishConfig(Section):
     high_water_mark: Annotated[int, Field(ge=1)] = 100
 
 
+class ControlConfig(Section):
+    """Where a run listens to people while it goes on (`maskcast ask`, and the page)."""
+
+    endpoint: str | None = "auto"
+    """`tcp://127.0.0.1:PORT`, `*` for a free port, or `ipc://PATH`; null: it does not listen;
+    `auto`: at tcp://127.0.0.1:5561 where the run publishes, else it does not."""
+
+
 class WebConfig(Section):
     """The live page."""
 
@@ -305,6 +351,7 @@ class Config(Section):
     lifecycle: LifecycleConfig = LifecycleConfig()
     transport: TransportConfig = TransportConfig()
     publish: PublishConfig = PublishConfig()
+    control: ControlConfig = ControlConfig()
     web: WebConfig = WebConfig()
     record: RecordConfig = RecordConfig()
     frames: Annotated[int, Field(ge=1)] | None = None

@@ -86,6 +86,41 @@ class Exemplar:
 
 
 @dataclass(frozen=True, slots=True)
+class HandPrompt:
+    """What a person says about one object in one frame."""
+
+    frame_index: int | None = None
+    """Number of the frame; None: the last one that was tracked."""
+    track_id: int | None = None
+    """The track that is corrected; None: a new object."""
+    label: str | None = None
+    """What it is called; None: as before, and a new one after the first text."""
+    points: tuple[tuple[float, float], ...] = ()
+    """(x, y) in frame pixels."""
+    labels: tuple[int, ...] = ()
+    """1 (inside) or 0 (outside) for each point."""
+    box: tuple[float, float, float, float] | None = None
+    """x0, y0, x1, y1 in frame pixels."""
+    mask: npt.NDArray[np.bool_] | None = None
+    """(H, W) of the frame's size."""
+    more: bool = False
+    """Whether points add to those given before on this frame."""
+    exemplar: bool = False
+    """Whether others like it are to be found, under `label`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """What became of a prompt by hand."""
+
+    track_id: int
+    frame_index: int
+    area_px: int
+    box: tuple[int, int, int, int]
+    """x0, y0, x1, y1 in frame pixels, x1 and y1 exclusive."""
+
+
+@dataclass(frozen=True, slots=True)
 class DetectionJob:
     """A frame for the detector."""
 
@@ -147,6 +182,26 @@ class TrackerCore(Protocol):
     def event(self, event: StreamEvent) -> None:
         """React to a change of size or a gap."""
 
+    def ask(self, question: Question) -> None:
+        """Go on under another question."""
+
+    def prompt(self, prompt: HandPrompt) -> Prompted:
+        """Take a prompt by hand, for a frame that was tracked already.
+
+        Raises:
+            UsageError: It cannot be done as asked; nothing has changed.
+        """
+
+    def forget(self, track_id: int) -> None:
+        """End a track.
+
+        Raises:
+            UsageError: There is no such track.
+        """
+
+    def notes(self) -> list[str]:
+        """Return lines that people should see, each once."""
+
     def report(self) -> dict[str, Any]:
         """Return `{"detection": {...}, "objects": {"now": n, "ever": n}}` for the run's report."""
 
@@ -186,4 +241,6 @@ class RunInfo:
     model: str = ""
     fps: float | None = None
     live: bool = False
+    control: str | None = None
+    """Where the run listens to people; None: nowhere."""
     extra: dict[str, Any] = field(default_factory=dict)

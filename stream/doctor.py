@@ -29,7 +29,7 @@ class Check:
     """What to do, where something is wrong."""
 
 
-def examine(ports: tuple[int, ...] = (5560, 8080)) -> Iterator[Check]:
+def examine(ports: tuple[int, ...] = (5560, 5561, 8080)) -> Iterator[Check]:
     """Yield all checks; each is made when it is asked for.
 
     Args:

@@ -14,6 +14,8 @@ from pycocotools import mask as coco
 
 from stream.frame import BoolMask, Box
 
+MAX_PIXELS = 1 << 27
+
 
 def encode(mask: BoolMask, box: Box, size: tuple[int, int]) -> bytes:
     """Encode the part of a frame inside a box.
@@ -88,3 +90,47 @@ def decode_crop(counts: bytes, box: Box, size: tuple[int, int]) -> BoolMask:
     """
     x0, y0, x1, y1 = box
     return np.ascontiguousarray(decode(counts, size)[y0:y1, x0:x1])
+
+
+def decode_foreign(counts: bytes, size: tuple[int, int]) -> BoolMask:
+    """Decode a frame-sized mask that somebody else encoded, believing nothing.
+
+    Args:
+        counts: COCO compressed counts.
+        size: (H, W) in pixels.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        ValueError: The size is none, or the runs do not fill it exactly.
+    """
+    height, width = size
+    if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
+        raise ValueError(f"a mask of {height} x {width} is not accepted")
+    runs = np.array(_unpacked(counts), dtype=np.int64)
+    if (runs < 0).any() or (runs > height * width).any() or runs.sum() != height * width:
+        raise ValueError(f"the runs of the mask do not fill {height} x {width} pixels")
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.ascontiguousarray(np.repeat(inside, runs).reshape(width, height).T)
+
+
+def _unpacked(counts: bytes) -> list[int]:
+    """Return the runs: groups of five bits, the lowest first, from the third as differences."""
+    runs: list[int] = []
+    value = shift = 0
+    for byte in counts:
+        group = byte - 48
+        if not 0 <= group < 64 or shift > 30:
+            raise ValueError("the counts of the mask are not COCO compressed run lengths")
+        value |= (group & 0x1F) << shift
+        shift += 5
+        if group & 0x20:
+            continue
+        if group & 0x10:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise ValueError("the counts of the mask end in the middle of a run")
+    return runs

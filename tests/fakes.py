@@ -21,6 +21,8 @@ from stream.contracts import (
     DetectionJob,
     DetectionResult,
     DetectorClient,
+    HandPrompt,
+    Prompted,
     Question,
     RunInfo,
     Sink,
@@ -119,6 +121,7 @@ class ThresholdTracker:
         self._pending = False
         self._answers: list[int] = []
         self.events: list[str] = []
+        self._noted: list[str] = []
 
     def prepare(self) -> None:
         time.sleep(self._prepare_s)
@@ -154,6 +157,23 @@ class ThresholdTracker:
 
     def event(self, event: StreamEvent) -> None:
         self.events.append(event.kind)
+
+    def ask(self, question: Question) -> None:
+        self.events.append(f"asked {', '.join(question.labels)}")
+        self._noted.append(f"heard {question.labels[-1]}")
+
+    def prompt(self, prompt: HandPrompt) -> Prompted:
+        if not prompt.points:
+            raise UsageError("click on something")
+        self.events.append(f"prompted {prompt.label} at {prompt.points[0]}")
+        return Prompted(7, 3, 12, (1, 2, 3, 4))
+
+    def forget(self, track_id: int) -> None:
+        self.events.append(f"forgot {track_id}")
+
+    def notes(self) -> list[str]:
+        notes, self._noted = self._noted, []
+        return notes
 
     def report(self) -> dict[str, object]:
         return {

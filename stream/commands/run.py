@@ -54,6 +54,9 @@ def run(
     endpoint: Annotated[
         str | None, typer.Option(help="Where to publish (tcp://, ipc://); none: nowhere.")
     ] = None,
+    control: Annotated[
+        str | None, typer.Option(help="Where to listen to `maskcast ask`; none: nowhere.")
+    ] = None,
     every: Annotated[int | None, typer.Option(help="Detect on every N-th frame.")] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show what the libraries print.")
@@ -75,10 +78,13 @@ def run(
         "web.port": web_port,
         "web.enabled": False if no_web else None,
         "publish.endpoint": endpoint,
+        "control.endpoint": control,
     }
     overrides: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if endpoint == "none":
         overrides["publish.endpoint"] = None
+    if control == "none":
+        overrides["control.endpoint"] = None
     return start(config, overrides, report, verbose, open_page)
 
 

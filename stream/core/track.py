@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 
 from engines.features import Features
@@ -21,12 +22,16 @@ from stream.contracts import (
     DetectionJob,
     DetectionResult,
     DetectorClient,
+    HandPrompt,
+    Prompted,
     Question,
     StreamEvent,
 )
 from stream.core import knobs
+from stream.core.asking import Asking
+from stream.core.hands import Hands
 from stream.errors import UsageError
-from stream.frame import Detection, Frame, Masks, TrackedObject
+from stream.frame import Box, Detection, Frame, Masks, TrackedObject
 from stream.lifecycle import Tracks
 from stream.schedule import Moment, Pace, Scene, choose_pace, is_due, must_wait
 from stream.stats import Reservoir
@@ -49,10 +54,10 @@ class TrackCore:
         question: Question,
     ) -> None:
         self.live = True
-        self._question = question
         self._config = config
         self._schedule = detector
         self._rules = rules
+        self._asking = Asking(question)
         self._revision = 0
         self._events = 0
         self._too_late = 0
@@ -65,6 +70,9 @@ class TrackCore:
         self._pending: Moment | None = None
         self._cut_step: int | None = None
         self._replayed = 0
+        self._looked_like: npt.NDArray[np.float32] | None = None
+        self._similarity: float | None = None
+        self._notes: list[str] = []
         self._stream_events: Counter[str] = Counter()
 
     def prepare(self) -> None:
@@ -97,6 +105,8 @@ class TrackCore:
         for step in range(3):
             self._tracker.step(step, features)
         self._tracker.reset()
+        kept = config.memory.late_frames + 1
+        self._hands = Hands(self._tracker, self._tracks, kept, config.replay_steps)
 
     def step(self, frame: Frame, detector: DetectorClient) -> Masks:
         """Process the next frame.
@@ -114,11 +124,16 @@ class TrackCore:
         rgb = frame.rgb
         features = self._tracker.encode(rgb)
         stamps["encoded"] = time.monotonic_ns()
-        self._ask(frame, features, detector)
+        teach = self._asking.wants_to_teach  # which needs the masks of this very frame
+        if not teach:
+            self._ask(frame, features, detector)
         self._hear(features, detector)
         tracked = self._tracker.step(self._step, features)
         self._note(frame)
         objects = self._book(frame, tracked)
+        self._hands.tracked(frame.index, self._step, frame.size)
+        if teach:
+            self._ask(frame, features, detector, {i.id: i.box for i in objects if i.area})
         stamps["tracked"] = time.monotonic_ns()
         self._step += 1
         return Masks(
@@ -133,15 +148,46 @@ class TrackCore:
     def event(self, event: StreamEvent) -> None:
         """Start anew after a change of size; after a gap, keep tracks and forget their places."""
         if event.kind == "size":
-            self._revision += 1  # an answer that is under way is about frames of another size
+            self._change()  # an answer that is under way is about frames of another size
             self._tracker.reset()
+            self._hands.clear()
             self._tracks.restart()
             self._pending = None
             self._last_asked = None
         elif event.kind == "gap":
-            self._revision += 1
+            self._change()
             self._pending = None
             self._tracks.clear_history()
+
+    def ask(self, question: Question) -> None:
+        """Go on under another question; the next frame goes to the detector with it."""
+        self._asking.change(question)
+        self._revision += 1
+        self._last_asked = None
+
+    def prompt(self, prompt: HandPrompt) -> Prompted:
+        """Take a prompt by hand, for a frame that was tracked already.
+
+        Raises:
+            UsageError: It cannot be done as asked; nothing has changed.
+        """
+        done = self._hands.prompt(prompt, self._asking.question)
+        if prompt.exemplar and prompt.label is not None:
+            self._asking.teach(prompt.label, done.track_id)
+        return done
+
+    def forget(self, track_id: int) -> None:
+        """End a track.
+
+        Raises:
+            UsageError: There is no such track.
+        """
+        self._hands.forget(track_id)
+
+    def notes(self) -> list[str]:
+        """Return lines that people should see, each once."""
+        notes, self._notes = self._notes, []
+        return notes
 
     def report(self) -> dict[str, Any]:
         """Return detection counts and the number of objects."""
@@ -168,17 +214,41 @@ class TrackCore:
             all_confirmed=self._tracks.all_confirmed,
             cut=self._cut_step is not None,
             quiet_events=self._tracks.quiet_events,
+            similarity=self._similarity,
         )
         return choose_pace(scene, self._schedule)
 
-    def _ask(self, frame: Frame, features: Features, detector: DetectorClient) -> None:
+    def _change(self) -> None:
+        """Let the answer that is under way count for nothing."""
+        self._revision += 1
+        self._asking.withdraw()
+
+    def _ask(
+        self,
+        frame: Frame,
+        features: Features,
+        detector: DetectorClient,
+        boxes: dict[int, Box] | None = None,
+    ) -> None:
+        """Send a frame to the detector if it is time to, or something is to be shown in it."""
         in_flight = self._pending is not None
-        if not is_due(self._now, self._last_asked, self._pace(), in_flight=in_flight):
+        due = is_due(self._now, self._last_asked, self._pace(), in_flight=in_flight)
+        if in_flight or not (due or boxes):
+            return
+        words = self._asking.compose(self._tracks.embeddings(), boxes)
+        if words is None or not (due or words.shown):
             return
         job = DetectionJob(
-            self._step, self._revision, frame.rgb, features.to_arrays(), self._question
+            self._step,
+            self._revision,
+            frame.rgb,
+            features.to_arrays(),
+            words.question,
+            words.shown,
+            words.known,
         )
         if detector.submit(job):
+            self._asking.sent(words)
             self._pending = self._last_asked = self._now
 
     def _hear(self, features: Features, detector: DetectorClient) -> None:
@@ -205,8 +275,20 @@ class TrackCore:
         if self._cut_step is not None and asked > self._cut_step:
             self._cut_step = None
         if result.revision == self._revision:
+            self._learn(result)
             now = features if asked == self._step else None
             self._apply(asked, now, result)
+
+    def _learn(self, result: DetectionResult) -> None:
+        """Take what an answer says beside its detections."""
+        ended, notes = self._asking.heard(result, self._tracks)
+        for track_id in ended:
+            self._tracker.remove_object(track_id)
+        self._notes += notes
+        before, self._looked_like = self._looked_like, result.embedding
+        self._similarity = None
+        if before is not None and result.embedding is not None:
+            self._similarity = float(before @ result.embedding)
 
     def _apply(self, asked: int, features: Features | None, result: DetectionResult) -> None:
         try:
@@ -253,6 +335,7 @@ class TrackCore:
         )
         for track_id in ended:
             self._tracker.remove_object(track_id)
+        self._notes += self._asking.give_up(self._tracks.tracks)
         objects = []
         for track_id, result in tracked.items():
             track = self._tracks.tracks.get(track_id)

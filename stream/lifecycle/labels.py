@@ -89,11 +89,14 @@ def rephrase(
     texts: Sequence[str],
     scores: Mapping[int, Mapping[str, float]],
     rules: LifecycleConfig,
+    *,
+    anew: bool = False,
 ) -> Rephrased:
     """Decide which tracks go on under new texts.
 
     A track whose text is still asked for keeps it whatever the others score: adding a text changes
-    nobody's name. Any other goes on under the new text that describes it best, if one does.
+    nobody's name. Any other goes on under the new text that describes it best, if one does. Other
+    negatives weigh all tracks anew: one keeps its text only if that still describes it.
 
     Args:
         labels: Label by track id, of the old texts.
@@ -101,10 +104,12 @@ def rephrase(
         scores: Score of each track's embedding under each new text, in [0, 1]; a track without
             embedding is not there.
         rules: `text_score`.
+        anew: Whether other negatives are asked against; a track without embedding keeps its text.
     """
     kept: dict[int, str] = {}
     for track_id, label in labels.items():
-        if label in texts:
+        still = scores.get(track_id, {}).get(label)
+        if label in texts and (not anew or still is None or still >= rules.text_score):
             kept[track_id] = label
             continue
         known = {text: scores.get(track_id, {}).get(text, 0.0) for text in texts}

@@ -121,10 +121,10 @@ def misfits(
 def younger_duplicates(
     ids: Sequence[int], masks: Sequence[BoolMask], rules: LifecycleConfig
 ) -> list[int]:
-    """Return the ids that follow what an older track follows already.
+    """Return the ids that follow what a track before them follows already.
 
     Args:
-        ids: Track ids, the oldest first.
+        ids: Track ids: those made by hand, then the others, the oldest first.
         masks: Their masks.
         rules: `duplicate_iou`.
     """

@@ -41,10 +41,12 @@ def is_abandoned(track: Track, rules: LifecycleConfig) -> bool:
     """Return whether detections have contradicted a track for long enough to end it.
 
     Args:
-        track: After the event.
+        track: After the event; one made by hand never is.
         rules: `confirm_supports` of `confirm_window` for a tentative one,
             `remove_after_unsupported` for all.
     """
+    if track.by_hand:
+        return False
     failed = not track.confirmed and has_failed(track.supports, rules)
     return failed or track.unsupported >= rules.remove_after_unsupported
 
@@ -91,15 +93,16 @@ def gives_way(
     """Return the track that ends where there is room for no more, None if the new one waits.
 
     Args:
-        tracks: Those that may end.
+        tracks: Those that may end; one made by hand stays.
         confirmed: Whether the new one would be confirmed at once.
         score: Its score.
         rules: `cap_margin`, by which it must be surer than the least certain, of equals the
             youngest.
     """
-    if not tracks:
+    free = [track for track in tracks if not track.by_hand]
+    if not free:
         return None
-    least = min(tracks, key=lambda track: (*certainty(track, rules), -track.id))
+    least = min(free, key=lambda track: (*certainty(track, rules), -track.id))
     was_confirmed, was_score = certainty(least, rules)
     surer = (was_confirmed, was_score + rules.cap_margin) < (confirmed, score)
     return least.id if surer else None

@@ -34,6 +34,9 @@ class Track:
     """(D,) unit length: the running mean of its detections'."""
     embedded: int = 0
     """Detections in that mean."""
+    by_hand: bool = False
+    """Whether a person prompted it: then detections support and correct it, but never end, rename
+    or displace it."""
 
     def state(self, now_s: float, rules: LifecycleConfig) -> State:
         """Return what the world is told about it."""

@@ -50,6 +50,11 @@ class Tracks:
         self._history: OrderedDict[int, dict[int, BoolMask]] = OrderedDict()
 
     @property
+    def next_id(self) -> int:
+        """The id of the next new track."""
+        return self._next_id
+
+    @property
     def all_confirmed(self) -> bool:
         """Whether no track is tentative."""
         return all(track.confirmed for track in self.tracks.values())
@@ -87,14 +92,15 @@ class Tracks:
         labels = {i: self.tracks[i].label for i in masks if i in self.tracks}
         seen = Sighting.of(detections, {i: masks[i] for i in labels}, labels, self.rules)
         ended = self._judge(seen)
-        parts = [seen.ids[col] for col in seen.parts if seen.ids[col] in self.tracks]
+        parts = [i for i in (seen.ids[col] for col in seen.parts) if self._may_change(i)]
         for track_id in parts:
             del self.tracks[track_id]
         fresh = [
             row for row in seen.free if is_new(seen.overlap(row), detections[row].score, self.rules)
         ]
         known = self._recognise(seen, fresh)
-        restarted = {seen.ids[col]: row for row, col in seen.mended}
+        mended = {seen.ids[col]: row for row, col in seen.mended}
+        restarted = {i: row for i, row in mended.items() if self._may_change(i)}
         found_again = {row: i for row, i in known.items() if i in self.tracks}
         for row, track_id in found_again.items():
             self._support(self.tracks[track_id], seen, row)
@@ -133,7 +139,7 @@ class Tracks:
         """
         self.remember(step, masks)
         self._now_s = now_s
-        oldest = sorted(masks)
+        oldest = sorted(masks, key=lambda i: (not self.tracks[i].by_hand, i))
         ended = set(younger_duplicates(oldest, [masks[i] for i in oldest], self.rules))
         for track_id, mask in masks.items():
             track = self.tracks[track_id]
@@ -155,21 +161,55 @@ class Tracks:
         known = [*self.tracks.values(), *self.gallery.tracks(self._now_s)]
         return {track.id: track.embedding for track in known if track.embedding is not None}
 
+    def adopt(self, label: str) -> tuple[int, int | None] | None:
+        """Start a track that a person made; it is confirmed.
+
+        Returns:
+            Its id, and the track that gave way to it, if any; None where there is no room.
+        """
+        displaced = None
+        if len(self.tracks) >= self.max_objects:
+            displaced = gives_way(list(self.tracks.values()), True, np.inf, self.rules)
+            if displaced is None:
+                return None
+            self.gallery.add(self.tracks.pop(displaced), self._now_s)
+        track = Track(self._next_id, label, 1.0, confirmed=True, by_hand=True)
+        track.evidence = {label: 1.0}
+        self.tracks[track.id] = track
+        self._next_id += 1
+        self.ever += 1
+        return track.id, displaced
+
+    def take_over(self, track_id: int, label: str | None = None) -> None:
+        """Let a track be a person's from now on, under another label if one is given."""
+        track = self.tracks[track_id]
+        self.ever += not track.confirmed
+        track.by_hand = track.confirmed = True
+        track.unsupported, track.empty_since_s = 0, None
+        if label is not None:
+            track.label, track.evidence = label, {label: 1.0}
+
     def rephrase(
-        self, texts: Sequence[str], scores: Mapping[int, Mapping[str, float]]
+        self,
+        texts: Sequence[str],
+        scores: Mapping[int, Mapping[str, float]],
+        *,
+        anew: bool = False,
     ) -> list[int]:
         """Go on under new texts.
 
         Args:
             texts: All texts that are asked for from now on.
             scores: Score of each of `embeddings` under each text that is new, in [0, 1].
+            anew: Whether other negatives are asked against; then `scores` are under all texts.
 
         Returns:
             Ids that end here, because no text describes them.
         """
         gone_by = {track.id: track for track in self.gallery.tracks(self._now_s)}
-        known = gone_by | self.tracks
-        answer = rephrase({i: t.label for i, t in known.items()}, texts, scores, self.rules)
+        known = {i: t for i, t in (gone_by | self.tracks).items() if not t.by_hand}
+        labels = {i: t.label for i, t in known.items()}
+        answer = rephrase(labels, texts, scores, self.rules, anew=anew)
         for track_id, label in answer.kept.items():
             track = known[track_id]
             if label != track.label:
@@ -194,6 +234,10 @@ class Tracks:
         self._history.clear()
 
     # -- a detection event -----------------------------------------------------------------------
+
+    def _may_change(self, track_id: int) -> bool:
+        """Return whether a track is there and no person's."""
+        return track_id in self.tracks and not self.tracks[track_id].by_hand
 
     def _masks_at(self, step: int) -> dict[int, BoolMask] | None:
         if not self._history:
@@ -283,7 +327,8 @@ class Tracks:
     def _learn(self, track: Track, seen: Sighting, row: int) -> None:
         """Take what a detection and those of the same object say of label and looks."""
         track.evidence = weigh(track.evidence, seen.claimed(row), self.rules)
-        track.label = choose_label(track.label, track.evidence, self.rules)
+        if not track.by_hand:
+            track.label = choose_label(track.label, track.evidence, self.rules)
         embedding = seen.detections[row].embedding
         if embedding is not None:
             track.embedding = mean_embedding(track.embedding, embedding, track.embedded, self.rules)

@@ -20,13 +20,17 @@ from stream.config import Config
 from stream.errors import StageError, exit_status_of
 from stream.logs import RunLog
 from stream.pipeline.account import Account, Snapshot
+from stream.pipeline.answering import Answering
 from stream.pipeline.children import Child, how_it_ended
 from stream.pipeline.launch import launch
 from stream.pipeline.observer import Observer
 from stream.pipeline.signals import Signals
+from stream.question import question_of
+from stream.remote import DEFAULT_ENDPOINT, Door
 from stream.report import Report
 from stream.transport import Hub, Place
 from stream.transport.headers import (
+    Answered,
     ControlHeader,
     Done,
     Ending,
@@ -69,6 +73,7 @@ class Supervisor:
         self._observer = observer
         self._log = log
         self._account = Account()
+        self._answering: Answering | None = None
         self._children: dict[str, Child] = {}
         self._endpoints: dict[str, str] = {}
         self._greeted: set[str] = set()
@@ -102,6 +107,7 @@ class Supervisor:
         hub = Hub(context, place)
         self._hub = hub
         try:
+            self._listen(context)
             with Signals() as signals:
                 self._signals = signals
                 self._children = launch(self._config, self._parts, place, context, self._heard)
@@ -117,6 +123,8 @@ class Supervisor:
                     child.kill()
             for child in self._children.values():
                 child.close()
+            if self._answering is not None:
+                self._answering.close()
             hub.close()
             if not (place.kind == "inproc" and self._lost):
                 context.term()
@@ -124,6 +132,18 @@ class Supervisor:
             if lock is not None:
                 os.close(lock)
         return self._report()
+
+    def _listen(self, context: zmq.Context[Any]) -> None:
+        """Open the door to people, if one is wanted; stages are told where it is."""
+        endpoint = self._config.control.endpoint
+        if endpoint == "auto":
+            endpoint = None if self._config.publish.endpoint is None else DEFAULT_ENDPOINT
+        if endpoint is not None:
+            door = Door(context, endpoint)
+            self._answering = Answering(door, question_of(self._config), self._hub.send)
+            endpoint = door.endpoint
+        control = self._config.control.model_copy(update={"endpoint": endpoint})
+        self._config = self._config.model_copy(update={"control": control})
 
     def _heard(self, stage: str, line: str) -> None:
         self._log.write(stage, line)
@@ -138,6 +158,8 @@ class Supervisor:
         for header in self._hub.receive(_TICK_S):
             self._on(header)
         now = time.monotonic()
+        if self._answering is not None and self._state == "running":
+            self._answering.turn(now)
         self._watch_signals(now)
         self._watch_children(now)
         self._watch_time(now)
@@ -163,6 +185,9 @@ class Supervisor:
             case Note():
                 self._log.write(header.stage, header.text)
                 self._observer.note(header.stage, header.text)
+            case Answered():
+                if self._answering is not None:
+                    self._answering.answered(header)
             case Ending():
                 self._on_ending(header)
             case Failed():

@@ -8,12 +8,13 @@ from typing import Any
 from stream.contracts import RunInfo, Sink
 from stream.errors import MaskcastError
 from stream.frame import Masks
+from stream.question import question_of
 from stream.stages.base import IDLE_S, Stage, StageIo, credits_for
 from stream.stages.tracker import PUBLISHER, RESULTS
 from stream.stats import Age, Rate, Reservoir, Steps
 from stream.transport import Halted, Inbox, StoreError
-from stream.transport.codec import to_frame, to_masks
-from stream.transport.headers import DataHeader, End, ResultHeader
+from stream.transport.codec import to_frame, to_masks, to_question
+from stream.transport.headers import Asked, DataHeader, End, ResultHeader
 
 _DEFAULT_FPS = 30.0
 _CLOSE_S = 0.7
@@ -31,6 +32,7 @@ class Publisher(Stage):
         super().__init__(io)
         self._sinks: list[Sink] = []
         self._inbox: Inbox | None = None
+        self._info: RunInfo | None = None
         self._ended = False
         self._published = 0
         self._last_frame: int | None = None
@@ -52,13 +54,14 @@ class Publisher(Stage):
         facts = self.io.control.facts
         self._age = Age(int(1e9 / (facts["fps"] or _DEFAULT_FPS)))
         config = self.io.config
-        info = RunInfo(
+        self._info = info = RunInfo(
             stream=config.stream,
             source=facts["name"],
-            texts=list(config.texts),
+            texts=list(question_of(config).labels),
             model=config.tracker.model,
             fps=facts["fps"],
             live=facts["live"],
+            control=config.control.endpoint,
         )
         for sink in self.io.parts.sinks(config, info):
             self._sinks.append(sink)
@@ -74,6 +77,7 @@ class Publisher(Stage):
         try:
             while not self._ended:
                 self.io.control.wait(IDLE_S, self._inbox.socket)
+                self._hear()
                 self._take(self._inbox.receive())
                 self.tell()
         except Halted:
@@ -112,6 +116,14 @@ class Publisher(Stage):
             "fps": round(self._rate.per_second(now_ns), 2),
             "latency_p50_ms": recent.percentiles()["p50"],
         }
+
+    def _hear(self) -> None:
+        """Show another question."""
+        orders = self.io.control.orders
+        while orders:
+            order = orders.popleft()
+            if isinstance(order, Asked) and self._info is not None:
+                self._info.texts[:] = to_question(order.question).labels
 
     def _take(self, header: DataHeader | None) -> None:
         assert self._inbox is not None

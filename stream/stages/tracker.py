@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from stream.contracts import DetectionJob, DetectionResult
+from stream.errors import UsageError
 from stream.frame import Masks
 from stream.stages.base import DRAIN_S, IDLE_S, Stage, StageIo, credits_for
 from stream.stages.reader import FRAMES, TRACKER
@@ -14,12 +15,26 @@ from stream.transport import Exchange, Halted, Inbox, Outbox, StoreError
 from stream.transport.codec import (
     from_job,
     from_masks,
+    from_prompted,
     job_arrays,
     to_event,
     to_frame,
+    to_hand,
+    to_question,
     to_result,
 )
-from stream.transport.headers import AnswerHeader, Credit, End, EventHeader, FrameHeader
+from stream.transport.headers import (
+    Answered,
+    AnswerHeader,
+    Asked,
+    Credit,
+    End,
+    EventHeader,
+    Forget,
+    FrameHeader,
+    Hand,
+    Note,
+)
 
 RESULTS = "results"
 JOBS = "jobs"
@@ -131,6 +146,7 @@ class Tracker(Stage):
         try:
             while not self._ended:
                 self.io.control.wait(IDLE_S, self._inbox.socket)
+                self._obey()
                 self._take()
                 self.tell()
         finally:
@@ -146,6 +162,27 @@ class Tracker(Stage):
             "core": self._core.report(),
             "detect_ms": self._client.detect_ms.percentiles(),
         }
+
+    def _obey(self) -> None:
+        """Do what people want, in the order in which they said it; tell what they should know."""
+        orders, control = self.io.control.orders, self.io.control
+        while orders:
+            order = orders.popleft()
+            if isinstance(order, Asked):
+                self._core.ask(to_question(order.question))
+                continue
+            try:
+                control.send(self._carry_out(order))
+            except (UsageError, ValueError) as error:
+                control.send(Answered(order.request, error=str(error)))
+        for note in self._core.notes():
+            control.send(Note(self.name, note))
+
+    def _carry_out(self, order: Hand | Forget) -> Answered:
+        if isinstance(order, Forget):
+            self._core.forget(order.track_id)
+            return Answered(order.request, track_id=order.track_id)
+        return from_prompted(order.request, self._core.prompt(to_hand(order)))
 
     def _take(self) -> None:
         assert self._inbox is not None

@@ -7,14 +7,25 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from stream.contracts import DetectionJob, DetectionResult, Exemplar, Question, StreamEvent
+from stream import rle
+from stream.contracts import (
+    DetectionJob,
+    DetectionResult,
+    Exemplar,
+    HandPrompt,
+    Prompted,
+    Question,
+    StreamEvent,
+)
 from stream.frame import BoolMask, Detection, Frame, Masks, TrackedObject
 from stream.transport.headers import (
+    Answered,
     AnswerHeader,
     DetectionHeader,
     EventHeader,
     ExemplarHeader,
     FrameHeader,
+    Hand,
     JobHeader,
     ObjectHeader,
     QuestionHeader,
@@ -182,6 +193,40 @@ def from_question(question: Question) -> QuestionHeader:
 def to_question(header: QuestionHeader) -> Question:
     """Turn a header back into the question."""
     return Question(header.texts, header.negatives, header.exemplars)
+
+
+def to_hand(header: Hand) -> HandPrompt:
+    """Turn a header into the prompt by hand.
+
+    Raises:
+        ValueError: The mask is none.
+    """
+    mask = None
+    if header.rle is not None:
+        height, width, counts = header.rle
+        mask = rle.decode_foreign(counts.encode(), (height, width))
+    return HandPrompt(
+        header.frame_index,
+        header.track_id,
+        header.label,
+        header.points,
+        header.labels,
+        header.box,
+        mask,
+        header.more,
+        header.exemplar,
+    )
+
+
+def from_prompted(request: int, done: Prompted) -> Answered:
+    """Turn what became of a prompt into its header."""
+    return Answered(
+        request,
+        track_id=done.track_id,
+        frame_index=done.frame_index,
+        box=done.box,
+        area_px=done.area_px,
+    )
 
 
 def from_result(result: DetectionResult) -> AnswerHeader:

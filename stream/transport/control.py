@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import Any
 
 import zmq
 
 from stream.transport.headers import (
+    Asked,
     ControlHeader,
     Facts,
+    Forget,
     Halt,
+    Hand,
+    Order,
     Start,
     Stop,
     decode_control,
@@ -34,6 +39,7 @@ class Control:
         halted_until: When it is killed if it still runs, on the clock of `time.monotonic()`.
         facts: What the opened source is, once known.
         start: The order to begin, once given.
+        orders: What people want, to be taken by the stage in its own time.
     """
 
     def __init__(self, context: zmq.Context[Any], place: Place, stage: str) -> None:
@@ -46,6 +52,7 @@ class Control:
         self.halted_until = float("inf")
         self.facts: dict[str, Any] | None = None
         self.start: Start | None = None
+        self.orders: deque[Order] = deque()
 
     def send(self, header: ControlHeader) -> None:
         """Tell the supervisor; when it is gone, this stage is to end."""
@@ -111,6 +118,8 @@ class Control:
                 self.facts = header.source
             case Start():
                 self.start = header
+            case Asked() | Hand() | Forget():
+                self.orders.append(header)
             case _:
                 raise ValueError(f"{type(header).__name__} is not an order")
 

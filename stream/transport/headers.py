@@ -200,6 +200,50 @@ class Halt(msgspec.Struct, frozen=True, tag="halt"):
     """Time until a stage that still runs is killed; a later order can shorten it."""
 
 
+class Asked(msgspec.Struct, frozen=True, tag="asked"):
+    """Supervisor to tracker and publisher: the question is another from here on."""
+
+    question: QuestionHeader
+
+
+class Hand(msgspec.Struct, frozen=True, tag="hand"):
+    """Supervisor to tracker: a `HandPrompt`; it is answered by `Answered`."""
+
+    request: int
+    frame_index: int | None
+    track_id: int | None
+    label: str | None
+    points: tuple[tuple[float, float], ...]
+    labels: tuple[int, ...]
+    box: tuple[float, float, float, float] | None
+    rle: tuple[int, int, str] | None
+    """H, W and COCO compressed counts."""
+    more: bool
+    exemplar: bool
+
+
+class Forget(msgspec.Struct, frozen=True, tag="forget"):
+    """Supervisor to tracker: end a track; it is answered by `Answered`."""
+
+    request: int
+    track_id: int
+
+
+class Answered(msgspec.Struct, frozen=True, tag="answered"):
+    """Tracker to supervisor: what became of a request."""
+
+    request: int
+    error: str = ""
+    track_id: int | None = None
+    frame_index: int | None = None
+    box: tuple[int, int, int, int] | None = None
+    area_px: int | None = None
+
+
+Order = Asked | Hand | Forget
+"""What a person wants of a stage, in the order in which it was said."""
+
+
 class Ending(msgspec.Struct, frozen=True, tag="ending"):
     """Reader to supervisor: the stream ends."""
 
@@ -241,7 +285,10 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     report: dict[str, Any]
 
 
-ControlHeader = Hello | Ready | Facts | Start | Stop | Halt | Ending | Status | Note | Failed | Done
+ControlHeader = (
+    Hello | Ready | Facts | Start | Stop | Halt | Asked | Hand | Forget | Answered | Ending
+    | Status | Note | Failed | Done
+)  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()
 _data: msgspec.msgpack.Decoder[DataHeader] = msgspec.msgpack.Decoder(DataHeader)

@@ -94,7 +94,7 @@ def command(tmp_path):
         process = subprocess.Popen(
             [
                 *(sys.executable, str(TESTS / "fakes.py"), "run", "--source", uri),
-                *("--report", str(report), "--no-web", *arguments),
+                *("--report", str(report), "--no-web", "--control", "none", *arguments),
             ],
             stderr=subprocess.PIPE,
             text=True,

@@ -8,8 +8,9 @@ import pytest
 import zmq
 
 from stream import wire
+from stream.endpoints import check_endpoint
 from stream.errors import SinkError, UsageError
-from stream.sinks.publisher import PublisherSink, check_endpoint
+from stream.sinks.publisher import PublisherSink
 
 
 @pytest.fixture
