@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -179,7 +180,7 @@ class ThresholdTracker:
         return {
             "detection": {"events": len(self._answers), "accepted": 0, "last": self._answers[-3:]},
             "objects": {"now": 1, "ever": 1},
-            "events": list(self.events),
+            "stream_events": dict(Counter(self.events)),
         }
 
 

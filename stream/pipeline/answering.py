@@ -25,7 +25,7 @@ class _Waiting:
     client: bytes
     until: float
     exemplar: str | None
-    """A label that is asked for because of it."""
+    """A label that is asked for because of it only."""
 
 
 class Answering:
@@ -94,6 +94,7 @@ class Answering:
             raise UsageError(f"{MOST_WAITING} requests wait already; try again in a moment")
         self._number += 1
         exemplar = None
+        before = self._book.question.exemplars
         if isinstance(request, Forget):
             order: headers.Order = headers.Forget(self._number, request.id)
         else:
@@ -101,7 +102,8 @@ class Answering:
                 exemplar = self._book.show(request.label)
                 self._announce()
             order = _hand(self._number, request, exemplar)
-        self._waiting[self._number] = _Waiting(client, now + ANSWER_WITHIN_S, exemplar)
+        added = None if exemplar in before else exemplar
+        self._waiting[self._number] = _Waiting(client, now + ANSWER_WITHIN_S, added)
         self._send("tracker", order)
 
     def _finish(self, number: int, error: str) -> None:

@@ -126,7 +126,8 @@ def run_fake(tmp_path, monkeypatch):
     def run_it(uri, kind="inproc", observer=None, config=None, **fake):
         record = tmp_path / f"{kind}.jsonl"
         monkeypatch.setenv("MASKCAST_FAKE", json.dumps({"record": str(record), **fake}))
-        data = {"source": {"uri": uri}, "transport": {"kind": kind}, **(config or {})}
+        data = {"source": {"uri": uri}, "transport": {"kind": kind}}
+        data |= {"control": {"endpoint": None}} | (config or {})
         report = run(check(data), observer, parts="fakes:PARTS")
         lines, closed = Command(None, record, record).lines()
         return report, lines, closed
