@@ -22,7 +22,12 @@ PLAIN_EVERY_S = 2.0
 
 def where_lines(now: Snapshot) -> list[str]:
     """Return a line for each place where results go."""
-    words = {"web": "page", "publisher": "publishing at", "recorder": "recording to"}
+    words = {
+        "web": "page",
+        "publisher": "publishing at",
+        "recorder": "recording to",
+        "control": "listening to `maskcast ask` at",
+    }
     lines = []
     for name, facts in now.sinks.items():
         place = next(iter(facts.values()), None)

@@ -216,6 +216,8 @@ class Supervisor:
                 self._hub.send(stage, Facts(header.facts))
         if header.stage == "publisher":
             self._account.sinks = header.facts["sinks"]
+            if self._config.control.endpoint is not None:
+                self._account.sinks["control"] = {"endpoint": self._config.control.endpoint}
         if self._ready == set(STAGES) and self._state == "starting":
             self._state = "running"
             for stage in STAGES:

@@ -38,8 +38,14 @@ class EchoTracker:
         zero = torch.zeros(1, 1, SIDE, SIDE)
         return Features(zero, zero, zero, image.shape[:2])
 
-    def add_object(self, obj_id: int, step: int, features: Features, **prompt: Any) -> None:
-        pass
+    def add_object(
+        self, obj_id: int, step: int, features: Features | None = None, **prompt: Any
+    ) -> ObjectMask:
+        mask = np.zeros((SIDE, SIDE), bool)
+        if prompt.get("mask") is not None:
+            rows, cols = (np.arange(SIDE) * n // SIDE for n in prompt["mask"].shape)
+            mask = self.masks[obj_id] = prompt["mask"][np.ix_(rows, cols)]
+        return ObjectMask(np.where(mask, 4.0, -4.0).astype(np.float32), 0.9, 5.0)
 
     def features(self, step: int) -> Features:
         return Features(*[torch.zeros(1, 1, SIDE, SIDE)] * 3, (100, 120))
