@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 
 from engines.features import Features
@@ -19,7 +18,6 @@ from engines.registry import load_tracker
 from engines.tracker import Tracker
 from stream.config import DetectorConfig, LifecycleConfig, TrackerConfig
 from stream.contracts import (
-    DetectionJob,
     DetectionResult,
     DetectorClient,
     HandPrompt,
@@ -28,15 +26,11 @@ from stream.contracts import (
     StreamEvent,
 )
 from stream.core import knobs
-from stream.core.asking import Asking
 from stream.core.hands import Hands
+from stream.core.loop import DetectorLoop
 from stream.errors import UsageError
-from stream.frame import Box, Detection, Frame, Masks, TrackedObject
+from stream.frame import Detection, Frame, Masks, TrackedObject
 from stream.lifecycle import Tracks
-from stream.schedule import Moment, Pace, Scene, choose_pace, is_due, must_wait
-from stream.stats import Reservoir
-
-WAIT_FOR_DETECTION_S = 60.0
 
 
 class TrackCore:
@@ -55,23 +49,12 @@ class TrackCore:
     ) -> None:
         self.live = True
         self._config = config
-        self._schedule = detector
         self._rules = rules
-        self._asking = Asking(question)
-        self._revision = 0
-        self._events = 0
-        self._too_late = 0
-        self._late_frames = Reservoir(capacity=1000)
         self._tracks = Tracks(rules, config.max_objects)
+        self._loop = DetectorLoop(detector, self._tracks, question)
         self._step = 0
-        self._now = Moment(0, 0.0)
-        self._frame_s = 0.0
-        self._last_asked: Moment | None = None
-        self._pending: Moment | None = None
-        self._cut_step: int | None = None
+        self._too_late = 0
         self._replayed = 0
-        self._looked_like: npt.NDArray[np.float32] | None = None
-        self._similarity: float | None = None
         self._notes: list[str] = []
         self._stream_events: Counter[str] = Counter()
 
@@ -119,21 +102,21 @@ class TrackCore:
             The frame's masks; tentative tracks are not shown.
         """
         stamps = dict(frame.stamps)
-        self._frame_s = max(frame.pts_s - self._now.time_s, 0.0) if self._step else 0.0
-        self._now = Moment(self._step, frame.pts_s)
-        rgb = frame.rgb
-        features = self._tracker.encode(rgb)
+        self._loop.at(self._step, frame.pts_s)
+        features = self._tracker.encode(frame.rgb)
         stamps["encoded"] = time.monotonic_ns()
-        teach = self._asking.wants_to_teach  # which needs the masks of this very frame
+        teach = self._loop.asking.wants_to_teach  # which needs the masks of this very frame
         if not teach:
-            self._ask(frame, features, detector)
-        self._hear(features, detector)
+            self._loop.ask(frame, features, detector)
+        result = self._loop.hear(detector, live=self.live)
+        if result is not None:
+            self._apply(features, result)
         tracked = self._tracker.step(self._step, features)
         self._note(frame)
         objects = self._book(frame, tracked)
         self._hands.tracked(frame.index, self._step, frame.size)
         if teach:
-            self._ask(frame, features, detector, {i.id: i.box for i in objects if i.area})
+            self._loop.ask(frame, features, detector, {i.id: i.box for i in objects if i.area})
         stamps["tracked"] = time.monotonic_ns()
         self._step += 1
         return Masks(
@@ -148,22 +131,17 @@ class TrackCore:
     def event(self, event: StreamEvent) -> None:
         """Start anew after a change of size; after a gap, keep tracks and forget their places."""
         if event.kind == "size":
-            self._change()  # an answer that is under way is about frames of another size
+            self._loop.interrupt(anew=True)  # what is under way is about frames of another size
             self._tracker.reset()
             self._hands.clear()
             self._tracks.restart()
-            self._pending = None
-            self._last_asked = None
         elif event.kind == "gap":
-            self._change()
-            self._pending = None
+            self._loop.interrupt()
             self._tracks.clear_history()
 
     def ask(self, question: Question) -> None:
         """Go on under another question; the next frame goes to the detector with it."""
-        self._asking.change(question)
-        self._revision += 1
-        self._last_asked = None
+        self._loop.change(question)
 
     def prompt(self, prompt: HandPrompt) -> Prompted:
         """Take a prompt by hand, for a frame that was tracked already.
@@ -171,9 +149,9 @@ class TrackCore:
         Raises:
             UsageError: It cannot be done as asked; nothing has changed.
         """
-        done = self._hands.prompt(prompt, self._asking.question)
+        done = self._hands.prompt(prompt, self._loop.asking.question)
         if prompt.exemplar and prompt.label is not None:
-            self._asking.teach(prompt.label, done.track_id)
+            self._loop.asking.teach(prompt.label, done.track_id)
         return done
 
     def forget(self, track_id: int) -> None:
@@ -194,9 +172,8 @@ class TrackCore:
         return {
             "precision": self._tracker.precision,
             "detection": {
-                "events": self._events,
+                **self._loop.report(),
                 "accepted": self._tracks.accepted,
-                "late_frames": self._late_frames.percentiles(),
                 "too_late": self._too_late,
                 "replayed": self._replayed,
             },
@@ -207,92 +184,22 @@ class TrackCore:
             },
         }
 
-    # -- the loop to the detector ----------------------------------------------------------------
+    # -- the detector's answers -------------------------------------------------------------------
 
-    def _pace(self) -> Pace:
-        scene = Scene(
-            all_confirmed=self._tracks.all_confirmed,
-            cut=self._cut_step is not None,
-            quiet_events=self._tracks.quiet_events,
-            similarity=self._similarity,
-        )
-        return choose_pace(scene, self._schedule)
+    def _apply(self, now: Features, result: DetectionResult) -> None:
+        """Take an answer.
 
-    def _change(self) -> None:
-        """Let the answer that is under way count for nothing."""
-        self._revision += 1
-        self._asking.withdraw()
-
-    def _ask(
-        self,
-        frame: Frame,
-        features: Features,
-        detector: DetectorClient,
-        boxes: dict[int, Box] | None = None,
-    ) -> None:
-        """Send a frame to the detector if it is time to, or something is to be shown in it."""
-        in_flight = self._pending is not None
-        due = is_due(self._now, self._last_asked, self._pace(), in_flight=in_flight)
-        if in_flight or not (due or boxes):
-            return
-        words = self._asking.compose(self._tracks.embeddings(), boxes)
-        if words is None or not (due or words.shown):
-            return
-        job = DetectionJob(
-            self._step,
-            self._revision,
-            frame.rgb,
-            features.to_arrays(),
-            words.question,
-            words.shown,
-            words.known,
-        )
-        if detector.submit(job):
-            self._asking.sent(words)
-            self._pending = self._last_asked = self._now
-
-    def _hear(self, features: Features, detector: DetectorClient) -> None:
-        if self._pending is None:
-            detector.poll(0.0)  # an answer that nobody waits for any more frees the detector
-            return
-        asked = self._pending.step
-        wait = must_wait(
-            self._now,
-            self._pending,
-            self._pace(),
-            live=self.live,
-            tracking=bool(self._tracks.tracks),
-            frame_s=self._frame_s,
-        )
-        if not (self.live or wait):
-            return  # a file takes each answer in a fixed frame, so that runs are alike
-        result = detector.poll(WAIT_FOR_DETECTION_S if wait else 0.0)
-        if result is None or result.frame_index != asked:
-            return
-        self._pending = None
-        self._events += 1
-        self._late_frames.add(self._step - asked)
-        if self._cut_step is not None and asked > self._cut_step:
-            self._cut_step = None
-        if result.revision == self._revision:
-            self._learn(result)
-            now = features if asked == self._step else None
-            self._apply(asked, now, result)
-
-    def _learn(self, result: DetectionResult) -> None:
-        """Take what an answer says beside its detections."""
-        ended, notes = self._asking.heard(result, self._tracks)
+        Args:
+            now: Features of the frame that is being processed.
+            result: About this frame or one gone by.
+        """
+        ended, notes = self._loop.asking.heard(result, self._tracks)
         for track_id in ended:
             self._tracker.remove_object(track_id)
         self._notes += notes
-        before, self._looked_like = self._looked_like, result.embedding
-        self._similarity = None
-        if before is not None and result.embedding is not None:
-            self._similarity = float(before @ result.embedding)
-
-    def _apply(self, asked: int, features: Features | None, result: DetectionResult) -> None:
+        asked = result.frame_index
         try:
-            features = features or self._tracker.features(asked)
+            features = now if asked == self._step else self._tracker.features(asked)
         except TooLateError:
             self._too_late += 1
             return
@@ -320,7 +227,7 @@ class TrackCore:
         for event in self._tracker.events():
             self._stream_events[event.kind] += 1
             if event.kind == "cut":
-                self._cut_step = self._step
+                self._loop.cut()
             structlog.get_logger().warning(
                 "the stream is not continuous", kind=event.kind, frame=frame.index,
                 detail=event.detail,
@@ -335,7 +242,7 @@ class TrackCore:
         )
         for track_id in ended:
             self._tracker.remove_object(track_id)
-        self._notes += self._asking.give_up(self._tracks.tracks)
+        self._notes += self._loop.asking.give_up(self._tracks.tracks)
         objects = []
         for track_id, result in tracked.items():
             track = self._tracks.tracks.get(track_id)
