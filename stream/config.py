@@ -330,6 +330,8 @@ class WebConfig(Section):
     """0 takes a free port and prints it."""
     max_fps: Annotated[float, Field(gt=0.0)] = 15.0
     jpeg_quality: Annotated[int, Field(ge=1, le=95)] = 80
+    control: bool | None = None
+    """Whether the page may change what the run looks for; null: where `host` is loopback."""
 
 
 class RecordConfig(Section):

@@ -182,8 +182,8 @@ class TrackerCore(Protocol):
     def event(self, event: StreamEvent) -> None:
         """React to a change of size or a gap."""
 
-    def ask(self, question: Question) -> None:
-        """Go on under another question."""
+    def ask(self, question: Question, renamed: dict[str, str]) -> None:
+        """Go on under another question; `renamed` says which text has become which."""
 
     def prompt(self, prompt: HandPrompt) -> Prompted:
         """Take a prompt by hand, for a frame that was tracked already.

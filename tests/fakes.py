@@ -159,7 +159,7 @@ class ThresholdTracker:
     def event(self, event: StreamEvent) -> None:
         self.events.append(event.kind)
 
-    def ask(self, question: Question) -> None:
+    def ask(self, question: Question, renamed: dict[str, str]) -> None:
         self.events.append(f"asked {', '.join(question.labels)}")
         self._noted.append(f"heard {question.labels[-1]}")
 

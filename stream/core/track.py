@@ -139,8 +139,14 @@ class TrackCore:
             self._loop.interrupt()
             self._tracks.clear_history()
 
-    def ask(self, question: Question) -> None:
-        """Go on under another question; the next frame goes to the detector with it."""
+    def ask(self, question: Question, renamed: dict[str, str] | None = None) -> None:
+        """Go on under another question; the next frame goes to the detector with it.
+
+        Args:
+            question: What is asked for from now on.
+            renamed: Old -> new, of texts that were edited.
+        """
+        self._tracks.rename(renamed or {})
         self._loop.change(question)
 
     def prompt(self, prompt: HandPrompt) -> Prompted:

@@ -131,6 +131,13 @@ class Books:
         if label is not None:
             track.label, track.evidence = label, {label: 1.0}
 
+    def rename(self, renamed: Mapping[str, str]) -> None:
+        """Let the tracks of people go by the new names of their texts; others are weighed."""
+        for track in [*self.tracks.values(), *self.gallery.tracks(self._now_s)]:
+            if track.by_hand and track.label in renamed:
+                track.label = renamed[track.label]
+                track.evidence = {track.label: 1.0}
+
     def rephrase(
         self,
         texts: Sequence[str],

@@ -85,8 +85,9 @@ class Answering:
         if isinstance(request, Prompt | Forget):
             self._order(client, request, now)
             return
+        before = self._book.question.texts
         if self._book.change(request):
-            self._announce()
+            self._announce(_renamed(before, self._book.question.texts))
         self._door.reply(client, self._reply())
 
     def _order(self, client: bytes, request: Prompt | Forget, now: float) -> None:
@@ -119,8 +120,8 @@ class Answering:
                 error = f"{error}; {waiting.exemplar!r} stays, as nothing else is asked for"
         self._door.reply(waiting.client, Reply(False, error=error))
 
-    def _announce(self) -> None:
-        order = headers.Asked(from_question(self._book.question))
+    def _announce(self, renamed: dict[str, str] | None = None) -> None:
+        order = headers.Asked(from_question(self._book.question), renamed or {})
         for stage in ("tracker", "publisher"):
             self._send(stage, order)
 
@@ -143,6 +144,13 @@ class Answering:
             box=box,
             area_px=area_px,
         )
+
+
+def _renamed(before: tuple[str, ...], after: tuple[str, ...]) -> dict[str, str]:
+    """Return which text stands where another stood, if one was put in the place of one."""
+    gone, new = [t for t in before if t not in after], [t for t in after if t not in before]
+    edited = len(gone) == len(new) == 1 and before.index(gone[0]) == after.index(new[0])
+    return {gone[0]: new[0]} if edited and len(before) == len(after) else {}
 
 
 def _hand(number: int, request: Prompt, exemplar: str | None) -> headers.Hand:

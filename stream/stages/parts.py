@@ -50,7 +50,11 @@ class RealParts:
             from stream.web import WebSink
 
             web = config.web
-            sinks.append(WebSink(web.host, web.port, web.max_fps, web.jpeg_quality, info))
+            sinks.append(
+                WebSink(
+                    web.host, web.port, web.max_fps, web.jpeg_quality, info, control=web.control
+                )
+            )
         return sinks
 
 

@@ -169,7 +169,7 @@ class Tracker(Stage):
         while orders:
             order = orders.popleft()
             if isinstance(order, Asked):
-                self._core.ask(to_question(order.question))
+                self._core.ask(to_question(order.question), order.renamed)
                 continue
             try:
                 control.send(self._carry_out(order))

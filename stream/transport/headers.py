@@ -204,6 +204,8 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
     """Supervisor to tracker and publisher: the question is another from here on."""
 
     question: QuestionHeader
+    renamed: dict[str, str] = {}
+    """Old -> new, of texts that were edited."""
 
 
 class Hand(msgspec.Struct, frozen=True, tag="hand"):

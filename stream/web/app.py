@@ -4,6 +4,8 @@
 (big endian), the header, then a JPEG. The client answers `ack NUMBER` when it has shown one; only
 then is the next sent, always the newest. While there is no new frame the server sends the status
 alone, as JSON text.
+
+`POST /api/ask` takes what may be asked of a run (`stream.remote.requests`) as JSON.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from stream.web.asking import Asking
 from stream.web.guard import Guard
 from stream.web.hub import Hub
 
@@ -36,11 +39,12 @@ POLICY_VIOLATION = 1008
 _json = msgspec.json.Encoder()
 
 
-def make_app(hub: Hub, bound_host: str) -> Starlette:
+def make_app(hub: Hub, asking: Asking, bound_host: str) -> Starlette:
     """Return the application that serves a hub.
 
     Args:
         hub: Where views come from.
+        asking: Where requests go.
         bound_host: Address or name that the server is bound to.
     """
 
@@ -69,6 +73,7 @@ def make_app(hub: Hub, bound_host: str) -> Starlette:
             Route("/", index),
             Route("/healthz", health),
             Route("/snapshot.jpg", snapshot),
+            Route("/api/ask", asking.answer, methods=["POST"]),
             WebSocketRoute("/ws", live),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],

@@ -67,10 +67,15 @@ class Board:
     """Figures of the last seconds and of the run.
 
     `RunInfo.extra["state"]`, where a caller sets it (`reconnecting`, ...), is shown as the state.
+
+    Args:
+        info: What is known of the run; read again every time.
+        control: Whether the page may ask, where the run listens.
     """
 
-    def __init__(self, info: RunInfo) -> None:
+    def __init__(self, info: RunInfo, control: bool = True) -> None:
         self._info = info
+        self._control = control
         self._window: deque[_Sample] = deque(maxlen=WINDOW_FRAMES)
         self._bins: deque[_Bin] = deque(maxlen=BINS)
         self._bin: _Bin | None = None
@@ -123,6 +128,7 @@ class Board:
             "source": self._info.source,
             "model": self._info.model,
             "texts": list(self._info.texts),
+            "control": self._control and self._info.control is not None,
             "state": self.state(now_ns),
             "frame": newest.frame_index if newest else None,
             "age_ms": _ms(now_ns - newest.captured_ns) if newest else None,

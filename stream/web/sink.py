@@ -16,6 +16,7 @@ from stream.contracts import RunInfo
 from stream.errors import SinkError, UsageError
 from stream.frame import Frame, Masks
 from stream.web.app import make_app
+from stream.web.asking import Asking
 from stream.web.board import Board
 from stream.web.guard import LOOPBACK_NAMES
 from stream.web.hub import Hub
@@ -31,6 +32,7 @@ class WebSink:
     Attributes:
         url: Where the page is; final after `open`, which fills in a free port.
         hub: Views and clients, for tests and figures.
+        asking: What passes requests on to the run.
     """
 
     name = "web"
@@ -43,6 +45,7 @@ class WebSink:
         jpeg_quality: int = 80,
         info: RunInfo | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        control: bool | None = None,
     ) -> None:
         """Prepare; nothing is bound yet.
 
@@ -53,12 +56,15 @@ class WebSink:
             jpeg_quality: 1 to 95.
             info: What the page says about the run; read again for every picture.
             clock_ns: Monotonic time, the clock of `captured_ns`.
+            control: Whether the page may change what the run looks for; None: on loopback only.
         """
         self.url = _url(host, port)
         self._host = host
         self._port = port
         info = info or RunInfo(stream="main", source="", texts=[])
-        self.hub = Hub(Board(info), max_fps, jpeg_quality, clock_ns)
+        self._may_ask = host in LOOPBACK_NAMES if control is None else control
+        self.hub = Hub(Board(info, self._may_ask), max_fps, jpeg_quality, clock_ns)
+        self.asking = Asking(info, self._may_ask, self.hub.until_closed)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -73,10 +79,12 @@ class WebSink:
         self.url = _url(self._host, listener.getsockname()[1])
         if self._host not in LOOPBACK_NAMES:
             structlog.get_logger().warning(
-                "the page is open to everyone who reaches this address", url=self.url
+                "the page is open to everyone who reaches this address",
+                url=self.url,
+                control=self._may_ask,
             )
         config = uvicorn.Config(
-            make_app(self.hub, self._host),
+            make_app(self.hub, self.asking, self._host),
             log_config=None,
             log_level="error",
             access_log=False,
@@ -126,6 +134,7 @@ class WebSink:
         try:
             asyncio.run(serve())
         finally:
+            self.asking.close()
             self.hub.detach()
             listener.close()
 

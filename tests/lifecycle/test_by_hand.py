@@ -96,3 +96,14 @@ def test_a_track_that_is_taken_over_is_a_persons_from_then_on():
     assert (tracks.ever, tracks.tracks[track_id].label) == (1, "my cell")
     tracks.stepped(0, 0.0, {track_id: square(0)}, {track_id: 5.0})
     assert tracks.detected(0, []).removed == []
+
+
+def test_an_edited_text_renames_what_a_person_made_and_nothing_else():
+    tracks = books()
+    tracks.detected(0, [seen(square(0))])
+    named, _ = tracks.adopt("cell")
+    other, _ = tracks.adopt("my thing")
+    tracks.rename({"cell": "nucleus"})
+    assert {i: t.label for i, t in tracks.tracks.items()} == {
+        1: "cell", named: "nucleus", other: "my thing",
+    }  # fmt: skip

@@ -5,7 +5,7 @@ import pytest
 from stream.contracts import Question
 from stream.pipeline.answering import ANSWER_WITHIN_S, MOST_WAITING, Answering
 from stream.remote import Reply
-from stream.remote.requests import Add, Forget, Get, Mask, Prompt, Remove
+from stream.remote.requests import Add, Edit, Forget, Get, Mask, Prompt, Remove
 from stream.transport.headers import Answered, Asked, Hand
 from stream.transport.headers import Forget as ForgetOrder
 
@@ -50,6 +50,16 @@ def test_another_text_goes_to_those_who_ask_and_show():
     ((client, reply),) = room.door.replies
     assert client == b"a"
     assert reply == Reply(True, "", 1, ("cell", "dog"), (), ())
+
+
+def test_an_edit_says_what_became_of_what():
+    room = Room("cell", "dust")
+    room.ask(Edit("cell", "nucleus"))
+    room.ask(Add("dog"))
+    room.ask(Remove("dust"))
+    room.ask(Edit("nucleus", "a cat. a mouse"))
+    renamed = [order.renamed for stage, order in room.orders if stage == "tracker"]
+    assert renamed == [{"cell": "nucleus"}, {}, {}, {}]
 
 
 def test_what_changes_nothing_goes_nowhere():

@@ -52,6 +52,8 @@ def test_a_request_is_what_a_person_would_write():
     ("data", "words"),
     [
         (b"\xff", ["not JSON", "get, set, add, edit, remove, prompt, forget"]),
+        (b'{"do": "\xe2\x28"}', ["not a request", "not JSON"]),
+        (b'{"a":' + b"[" * 200_000, ["not a request", "not JSON"]),
         (b'{"do": "delete"}', ["'delete'", '"do" is one of get']),
         (b"[]", ["Expected `object`"]),
         (b'{"do": "add"}', ["missing required field `text`"]),
@@ -63,7 +65,18 @@ def test_a_request_is_what_a_person_would_write():
             ["257 points are too many; accepted are 256"],
         ),
     ],
-    ids=["bytes", "action", "list", "missing", "unknown", "point", "large", "points"],
+    ids=[
+        "bytes",
+        "utf8",
+        "deep",
+        "action",
+        "list",
+        "missing",
+        "unknown",
+        "point",
+        "large",
+        "points",
+    ],
 )
 def test_what_is_no_request_is_told_why(data, words):
     with pytest.raises(ValueError, match=r"request|points") as found:

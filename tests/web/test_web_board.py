@@ -121,3 +121,10 @@ def test_without_a_frame(info):
     assert status["texts"] == ["cell", "dust"]
     with pytest.raises(ValueError, match="there was no frame yet"):
         Board(info).summary(5)
+
+
+def test_control_is_said_where_the_run_listens_and_the_page_may_ask(info):
+    assert Board(info).status(0)["control"] is False
+    info.control = "tcp://127.0.0.1:5561"
+    assert Board(info).status(0)["control"] is True
+    assert Board(info, control=False).status(0)["control"] is False

@@ -1,27 +1,15 @@
 """The page in a real browser, driven through Chromium's own debugging protocol."""
 
-import itertools
-import json
-import os
-import re
-import shutil
-import signal
-import subprocess
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
 
 from stream.contracts import RunInfo
 from stream.web import WebSink
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SLOW_PICTURES = """(() => {
   const decode = createImageBitmap;
   window.createImageBitmap = async (blob) => {
@@ -30,67 +18,6 @@ SLOW_PICTURES = """(() => {
   };
   return true;
 })()"""
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --remote-debugging-port=0"
-)
-
-
-class Browser:
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-        self._numbers = itertools.count(1)
-        self.complaints: list[str] = []
-        for domain in ("Runtime", "Log", "Page"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        number = next(self._numbers)
-        self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while True:
-            answer = json.loads(self._socket.recv(timeout=20))
-            if answer.get("id") == number:
-                return answer["result"]
-            if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
-                self.complaints.append(json.dumps(answer["params"]))
-
-    def read(self, expression: str) -> Any:
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"][
-            "value"
-        ]
-
-    def wait(self, expression: str, wanted: Callable[[Any], bool]) -> Any:
-        give_up = time.monotonic() + 15
-        while not wanted(value := self.read(expression)):
-            assert time.monotonic() < give_up, f"{expression} stayed {value!r}; {self.complaints}"
-            time.sleep(0.05)
-        return value
-
-
-@pytest.fixture
-def browser(tmp_path) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed (apt-get install chromium)")
-    process = subprocess.Popen(
-        [CHROMIUM, *FLAGS.split(), f"--user-data-dir={tmp_path}/profile", "about:blank"],
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    try:
-        assert process.stderr is not None
-        port = next(
-            found[1]
-            for line in process.stderr
-            if (found := re.search(r"DevTools listening on ws://127\.0\.0\.1:(\d+)/", line))
-        )
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
-            pages = [target for target in json.load(answer) if target["type"] == "page"]
-        address = pages[0]["webSocketDebuggerUrl"]
-        with connect(address, max_size=None) as socket:
-            yield Browser(socket)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def test_the_page_shows_pictures_figures_and_the_end(browser, result):

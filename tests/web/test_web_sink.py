@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 from stream.contracts import RunInfo
 from stream.errors import SinkError, UsageError
 from stream.web import WebSink
-from stream.web.app import unpack
+from stream.web.app import STATIC, unpack
 
 
 class Show:
@@ -74,7 +74,9 @@ def test_page_files_and_headers(show):
     assert b'<canvas id="picture"' in body
     assert "default-src 'none'" in headers["content-security-policy"]
     assert headers["cache-control"] == "no-store"
-    for name, kind in [("app.js", "javascript"), ("style.css", "css"), ("icon.svg", "svg")]:
+    scripts = [(path.name, "javascript") for path in STATIC.glob("*.js")]
+    assert len(scripts) > 1
+    for name, kind in [*scripts, ("style.css", "css"), ("icon.svg", "svg")]:
         status, headers, body = get(f"{show.sink.url}static/{name}")
         assert (status, kind in headers["content-type"]) == (200, True)
         assert b"http://" not in body.replace(b"http://www.w3.org/", b"")
