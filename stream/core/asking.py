@@ -119,9 +119,7 @@ class Asking:
         """
         self._taught |= self._teaching.keys() - result.refused.keys()
         self._teaching = {}
-        notes = [
-            f"nothing was learnt from {label!r}: {why}" for label, why in result.refused.items()
-        ]
+        notes = [f"{label!r} is not looked for: {why}" for label, why in result.refused.items()]
         if not self._rephrase:
             return [], notes
         rows: Any = [] if result.scores is None else result.scores.tolist()

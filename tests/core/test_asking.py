@@ -132,7 +132,7 @@ def test_what_the_detector_refuses_is_told_and_not_asked_for():
     asking.teach("a blob", 1)
     asking.sent(asking.compose(books.embeddings(), {1: (1, 2, 3, 4)}))
     _, notes = asking.heard(answer(refused={"a blob": "the box gives no mask"}), books)
-    assert notes == ["nothing was learnt from 'a blob': the box gives no mask"]
+    assert notes == ["'a blob' is not looked for: the box gives no mask"]
     assert asking.compose(books.embeddings()).question.exemplars == ()
 
 

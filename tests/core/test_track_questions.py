@@ -141,7 +141,7 @@ def test_what_could_not_be_learnt_is_told_once(echo: EchoTracker) -> None:
     mask[10:30, 60:90] = True
     tracker.prompt(HandPrompt(mask=mask, label="a shadow", exemplar=True))
     run(tracker, detector, 3, first=2)
-    assert tracker.notes() == ["nothing was learnt from 'a shadow': too dark"]
+    assert tracker.notes() == ["'a shadow' is not looked for: too dark"]
     assert tracker.notes() == []
 
 
