@@ -7,6 +7,9 @@ from a file of the same form beside this module, by the same code. Weights are l
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
@@ -62,7 +65,7 @@ def build_sam2(name: str, image_size: int | None = None) -> SAM2Base:
 
 
 def build_clip(name: str) -> Any:
-    """Build a CLIP model with random weights, in eval mode, on the CPU.
+    """Build a CLIP model with random weights, in eval mode, on the CPU. Asks no network.
 
     Args:
         name: ``micro``, or any model name of open_clip such as ``ViT-B-32``.
@@ -71,7 +74,8 @@ def build_clip(name: str) -> Any:
         An ``open_clip`` model with ``encode_image``, ``encode_text`` and ``logit_scale``.
 
     Raises:
-        ValueError: for a name that open_clip does not know.
+        ValueError: for a name that open_clip does not know, or a text tower of transformers of
+            which something is missing.
     """
     import open_clip
 
@@ -86,7 +90,30 @@ def build_clip(name: str) -> Any:
             f"CLIP model {name!r} is unknown; accepted are 'micro' and the {len(known)} names of "
             f"open_clip.list_models(){hint}"
         )
-    return open_clip.create_model(name, pretrained=None).eval()
+    if "hf_model_name" in open_clip.get_model_config(name)["text_cfg"]:
+        from engines.multilingual import build_multilingual
+
+        return build_multilingual(name, None)
+    with _random_weights_unsaid():
+        return open_clip.create_model(name, pretrained=None).eval()
+
+
+@contextmanager
+def _random_weights_unsaid() -> Iterator[None]:
+    """Keep open_clip from warning of random weights, into which others are loaded afterwards."""
+    root, silent = logging.getLogger(), logging.NullHandler()
+    # Without a handler the first warning would give the whole process one.
+    root.addHandler(silent)
+    root.addFilter(_is_news)
+    try:
+        yield
+    finally:
+        root.removeFilter(_is_news)
+        root.removeHandler(silent)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "No pretrained weights loaded" not in record.getMessage()
 
 
 def _sam2_config(name: str) -> DictConfig:

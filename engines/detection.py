@@ -10,7 +10,10 @@ import numpy.typing as npt
 from engines.dense import MODES, Mode
 from engines.errors import ModelError
 from engines.scoring import ScoreMode, require_score_mode
-from engines.verification import CropSettings, VerifyMode, require_verify_mode
+from engines.verification import NO_TILES, CropSettings, VerifyMode, require_verify_mode
+
+MOST_TILES = 8
+MOST_GRID = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,12 @@ class DetectorSettings:
     max_prompts: int = 96
     sweep_grid: int = 0
     """Side of the grid of clicks laid over warm regions, beside the regions' boxes; 0 for none."""
+    recall_every: int = 0
+    """Every so many looks a grid of clicks is laid over the whole frame as well; 0 for never."""
+    recall_grid: int = 8
+    """Side of that grid."""
+    tiles: int = 1
+    """Tiles along each edge of the frame that CLIP sees one by one; 1 for the whole at once."""
     one_piece: bool = False
     """Keep the connected piece of a mask under its prompt only, for objects such as cells."""
     min_quality: float = 0.6
@@ -54,6 +63,19 @@ class DetectorSettings:
             raise ModelError(f"dense {self.dense!r} is unknown; accepted are {', '.join(MODES)}")
         require_score_mode(self.score)
         require_verify_mode(self.verify)
+        _require_number("tiles", self.tiles, 1, MOST_TILES)
+        _require_number("recall_every", self.recall_every, 0)
+        _require_number("recall_grid", self.recall_grid, 1, MOST_GRID)
+        if self.tiles > 1 and self.verify.startswith("token"):
+            raise ModelError(
+                f"tiles {self.tiles} do not go with verify {self.verify!r}; {NO_TILES}"
+            )
+
+
+def _require_number(name: str, value: int, least: int, most: int | None = None) -> None:
+    if value < least or (most is not None and value > most):
+        accepted = f"{least} or more" if most is None else f"{least} to {most}"
+        raise ModelError(f"{name} {value} is not usable; accepted is {accepted}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +94,8 @@ class TextEvidence:
     """2.0, 1.0, 0.5 or 0.1, by the sums (`engines.scoring.semantic_multiplier`)."""
     sigmoid: dict[str, float]
     """Each text for itself, by the model's scale and bias."""
+    exemplars: dict[str, float] = field(default_factory=dict)
+    """Each exemplar against its own frame (`engines.exemplars`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +114,15 @@ class Found:
     """(D,) unit length: the mean of the dense CLIP vectors inside the mask."""
     evidence: TextEvidence | None = None
     """What the score was made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that was seen in one frame."""
+
+    found: list[Found]
+    """Best first."""
+    embedding: npt.NDArray[np.float32]
+    """(D,) unit length: the class embedding; of tiles the mean of theirs."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Label -> why an exemplar could not be learnt or asked for."""

@@ -2,37 +2,48 @@
 
 One CLIP pass with a last block without residual and MLP (NACLIP, Hajimiri et al. 2024, arXiv
 2404.08181) gives a vector for each patch; a softmax against negative texts makes it a heatmap; its
-peaks prompt the SAM2 mask decoder on the features that the tracker has computed already.
+peaks prompt the SAM2 mask decoder on the features that the tracker has computed already. Things
+that are shown instead of named take the place of texts all along.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
-from engines.clip_models import image_statistics
+from engines.candidates import Candidates, propose, select
 from engines.decoding import decode_prompts
-from engines.dense import DensePass, dense_pass, require_plain_vit
-from engines.detection import DetectorSettings, Found, TextEvidence
+from engines.dense import require_plain_vit
+from engines.detection import DetectorSettings, Found, Look, TextEvidence
+from engines.errors import ModelError
+from engines.exemplars import Exemplar, ExemplarBook, learn
 from engines.features import Features
-from engines.images import to_input
+from engines.findings import Words, findings
 from engines.pieces import one_piece
-from engines.proposals import grid_points, peaks, regions, suppress
-from engines.scoring import Evidence, calibrate, sigmoid_bias
+from engines.proposals import coverage
+from engines.scoring import calibrate, final_score, sigmoid_bias
+from engines.shown import Shown, shown_mask
 from engines.texts import TextBank
 from engines.verification import Question, verify
+from engines.views import View, view_frame
 
-__all__ = ["DetectorSettings", "Found", "TextDetector", "TextEvidence", "calibrate"]
+__all__ = [
+    "DetectorSettings",
+    "Found",
+    "Look",
+    "Shown",
+    "TextDetector",
+    "TextEvidence",
+    "calibrate",
+]
 
 
 class TextDetector:
-    """Finds what texts describe.
+    """Finds what texts describe, and what looks like a thing that was shown.
 
     Args:
         sam: A `SAM2Base`; only its prompt encoder and mask decoder are used.
@@ -41,6 +52,10 @@ class TextDetector:
         settings: Thresholds.
         rendered_prompts: Whether `sam` wants prompts drawn as well (`engines.prompts`).
         device: A torch device.
+
+    Attributes:
+        exemplars: What was shown so far, by label.
+        looks: How often it has looked; every `recall_every`-th look searches the whole frame.
 
     Raises:
         ModelError: CLIP's image tower is of another kind, or the settings do not suit it.
@@ -64,8 +79,9 @@ class TextDetector:
         self._bank = bank
         self._rendered = rendered_prompts
         self.settings = settings
+        self.exemplars = ExemplarBook()
+        self.looks = 0
 
-    @torch.inference_mode()
     def detect(
         self,
         image: npt.NDArray[np.uint8],
@@ -73,42 +89,81 @@ class TextDetector:
         texts: Sequence[str] | None = None,
         negatives: Sequence[str] = (),
     ) -> list[Found]:
-        """Find the objects in one frame, best first.
+        """Find the objects that texts describe in one frame, best first; see `look`."""
+        return self.look(image, features, texts, negatives).found
+
+    @torch.inference_mode()
+    def look(
+        self,
+        image: npt.NDArray[np.uint8],
+        features: Features,
+        texts: Sequence[str] | None = None,
+        negatives: Sequence[str] = (),
+        *,
+        exemplars: Sequence[str] = (),
+        shown: Sequence[Shown] = (),
+    ) -> Look:
+        """Look at one frame.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             features: The SAM2 features of the same frame.
             texts: What is asked for; each is weighed against the negatives on its own. None for
-                the bank's texts.
+                the bank's texts. Empty to ask for exemplars only, or just to learn.
             negatives: The user's negatives, besides the bank's.
+            exemplars: Labels of things that were shown, in this frame or before.
+            shown: Things to learn from this frame first. One that cannot be learnt is refused and
+                the rest goes on.
 
         Raises:
-            ModelError: No text is given and the bank has none.
+            ModelError: The bank is asked for its texts and has none.
         """
-        asked = self._bank.texts if texts is None else tuple(texts)
-        against = tuple(dict.fromkeys([*self._bank.negatives, *negatives]))
-        question = self._question(asked, against)
-        dense = self._dense(image)
-        vectors = _unit_patches(dense)
-        patches = question.weigh(vectors)
-        points, logits, quality = self._propose(features, patches.own.amax(-1))
-        if not len(points):
-            return []
-        if self.settings.one_piece:
-            logits = one_piece(logits, points)
-        keep = self._select(logits, quality, features.frame_size)
-        if not len(keep):
-            return []
-        logits, quality, points = logits[keep], quality[keep], points[keep]
-        inside = _coverage(logits, dense.grid, points)
-        use = self.settings
-        evidence = verify(
-            self._clip, dense, patches, question, image, logits > 0, inside,
-            mode=use.verify, score=use.score, crops=use.crops,
-        )  # fmt: skip
-        embeddings = F.normalize(torch.einsum("nhw,hwd->nd", inside, vectors), dim=-1)
-        words = _Words(asked, against, evidence)
-        return self._score(words, embeddings, logits, quality, points, features.frame_size)
+        view = self._view(image)
+        refused = self._learn(view, features, shown)
+        words, question = self._ask(texts, negatives, exemplars)
+        for label in exemplars:
+            if label not in words.exemplars:
+                refused.setdefault(label, "it was not shown to this detector, or long ago; show it")
+        self.looks += 1
+        found = self._find(image, features, view, words, question) if words.labels else []
+        return Look(found, view.whole.cpu().numpy(), refused)
+
+    @torch.inference_mode()
+    def describe(
+        self,
+        embeddings: npt.NDArray[np.float32],
+        texts: Sequence[str] | None = None,
+        negatives: Sequence[str] = (),
+        exemplars: Sequence[str] = (),
+    ) -> npt.NDArray[np.float32]:
+        """Score embeddings under labels, as masks of quality 1 would be scored.
+
+        Args:
+            embeddings: (N, D) unit vectors: means of dense vectors, as `Found.embedding` is.
+            texts: See `look`.
+            negatives: See `look`.
+            exemplars: See `look`; one that is not known scores 0.
+
+        Returns:
+            (N, T + E) in [0, 1], texts first.
+
+        Raises:
+            ModelError: D is another model's, or the bank is asked for its texts and has none.
+        """
+        words, question = self._ask(texts, negatives, exemplars)
+        width = question.against.shape[1]
+        if embeddings.ndim != 2 or embeddings.shape[1] != width:
+            raise ModelError(f"embeddings are {embeddings.shape}; (N, {width}) is needed")
+        vectors = torch.tensor(embeddings, dtype=torch.float32, device=self.device)
+        probability = question.weigh(vectors).probability(self.settings.score)
+        scores = final_score(probability, 1.0, self.settings.calibration).cpu().numpy()
+        asked = (*words.texts, *exemplars)
+        out = np.zeros((len(embeddings), len(asked)), dtype=np.float32)
+        out[:, : len(words.texts)] = scores[:, : len(words.texts)]
+        for place, label in enumerate(exemplars, len(words.texts)):
+            if label in words.exemplars:
+                out[:, place] = scores[:, len(words.texts) + words.exemplars.index(label)]
+        return out
 
     @torch.inference_mode()
     def heatmap(
@@ -116,180 +171,109 @@ class TextDetector:
         image: npt.NDArray[np.uint8],
         texts: Sequence[str] | None = None,
         negatives: Sequence[str] = (),
+        exemplars: Sequence[str] = (),
     ) -> npt.NDArray[np.float32]:
-        """Return (T, gh, gw) probabilities of each text against the negatives, by patch."""
-        asked = self._bank.texts if texts is None else tuple(texts)
-        question = self._question(asked, tuple(dict.fromkeys([*self._bank.negatives, *negatives])))
-        own = question.weigh(_unit_patches(self._dense(image))).own
-        out: npt.NDArray[np.float32] = own.permute(2, 0, 1).contiguous().cpu().numpy()
+        """Return (T + E, rows, columns) probabilities by patch, texts first; see `look`.
+
+        Exemplars that are not known are left out.
+        """
+        question = self._ask(texts, negatives, exemplars)[1]
+        heat = question.weigh(self._view(image).vectors).heat
+        out: npt.NDArray[np.float32] = heat.permute(2, 0, 1).contiguous().cpu().numpy()
         return out
 
-    # -- CLIP ------------------------------------------------------------------------------------
+    # -- what is asked ---------------------------------------------------------------------------
 
-    def _dense(self, image: npt.NDArray[np.uint8]) -> DensePass:
-        side = self.settings.clip_size_px
-        planes = to_input(image, (side, side), *image_statistics(self._clip.visual), self.device)
-        return dense_pass(self._clip.visual, planes, self.settings.dense)
-
-    def _question(self, texts: Sequence[str], negatives: Sequence[str]) -> Question:
-        return Question(
-            asked=self._bank.embed(texts).to(self.device),
-            against=self._bank.embed(negatives).to(self.device),
+    def _ask(
+        self, texts: Sequence[str] | None, negatives: Sequence[str], exemplars: Sequence[str]
+    ) -> tuple[Words, Question]:
+        asked = self._bank.texts if texts is None else tuple(texts)
+        against = tuple(dict.fromkeys([*self._bank.negatives, *negatives]))
+        known = self.exemplars.find(exemplars)
+        other = self._bank.embed(against).to(self.device)
+        if asked or (texts is None and not exemplars):
+            wanted = self._bank.embed(asked).to(self.device)
+        else:
+            wanted = other[:0]
+        question = Question(
+            asked=wanted,
+            against=other,
             scale=self._clip.logit_scale.exp().float(),
             bias=self._bias,
+            exemplars=tuple(known.values()),
         )
+        return Words(asked, against, tuple(known)), question
 
-    # -- prompts ---------------------------------------------------------------------------------
+    def _learn(self, view: View, features: Features, shown: Sequence[Shown]) -> dict[str, str]:
+        """Keep what can be learnt; return label -> why the rest cannot."""
+        refused = {}
+        for item in shown:
+            try:
+                self.exemplars.add(item.label, self._learn_one(view, features, item))
+            except ModelError as error:
+                refused[item.label] = str(error)
+        return refused
 
-    def _propose(
-        self, features: Features, heat: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Prompt the decoder where it is warm.
+    def _learn_one(self, view: View, features: Features, item: Shown) -> Exemplar:
+        def decode(
+            points: torch.Tensor, boxes: torch.Tensor | None
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            return self._decode(features, points, boxes)
 
-        Returns:
-            (P, 2) prompted points as fractions of the frame, (P, h, w) logits and (P,) quality.
-        """
+        mask, point = shown_mask(decode, item.box, features.frame_size, self.settings)
+        return learn(view.vectors, coverage(mask[None], view.grid, point[None])[0])
+
+    # -- what is seen ----------------------------------------------------------------------------
+
+    def _view(self, image: npt.NDArray[np.uint8]) -> View:
         use = self.settings
-        threshold = 0.0 if use.accept_best else use.peak_threshold
-        parts = []
-        points, boxes = regions(heat, _region_threshold(heat, threshold))
-        if len(points):
-            points, boxes = points[: use.max_prompts], boxes[: use.max_prompts]
-            parts.append((points, *self._decode(features, points, boxes)))
-        clicks = self._clicks(heat, threshold)[: use.max_prompts]
-        if len(clicks):
-            parts.append((clicks, *self._decode(features, clicks, None)))
-        if not parts:
-            none = torch.zeros(0)
-            return none, none, none
-        points, logits, quality = (torch.cat(part) for part in zip(*parts, strict=True))
-        return points, logits, quality
-
-    def _clicks(self, heat: torch.Tensor, threshold: float) -> torch.Tensor:
-        """Return (P, 2) points as fractions of the frame: peaks, then the grid."""
-        height, width = heat.shape
-        size = torch.tensor([width, height], device=heat.device)
-        points = (peaks(heat, threshold).flip(1) + 0.5) / size
-        if not self.settings.sweep_grid:
-            return points
-        return torch.cat([points, grid_points(heat, self.settings.sweep_grid, threshold)])
+        visual = self._clip.visual
+        return view_frame(visual, image, use.clip_size_px, use.dense, use.tiles, self.device)
 
     def _decode(
         self, features: Features, points: torch.Tensor, boxes: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        points = points.to(self.device)
+        boxes = None if boxes is None else boxes.to(self.device)
         return decode_prompts(self._sam, features, points, boxes, rendered=self._rendered)
 
-    # -- selection -------------------------------------------------------------------------------
-
-    def _select(
-        self, logits: torch.Tensor, quality: torch.Tensor, frame_size: tuple[int, int]
-    ) -> list[int]:
-        use = self.settings
-        masks = logits > 0
-        cell_px = frame_size[0] * frame_size[1] / masks[0].numel()
-        area_px = masks.flatten(1).sum(1) * cell_px
-        if use.accept_best:
-            good = (area_px > 0).nonzero()[:, 0]
-        else:
-            good = ((quality >= use.min_quality) & (area_px >= use.min_area_px)).nonzero()[:, 0]
-        if not len(good):
-            return []
-        kept = suppress(masks[good], quality[good], use.nms_iou, use.contained)
-        rows: list[int] = good[kept].tolist()
-        return rows[: use.accept_best] if use.accept_best else rows
-
-    def _score(
+    def _find(
         self,
-        words: _Words,
-        embeddings: torch.Tensor,
-        logits: torch.Tensor,
-        quality: torch.Tensor,
-        points: torch.Tensor,
-        frame_size: tuple[int, int],
+        image: npt.NDArray[np.uint8],
+        features: Features,
+        view: View,
+        words: Words,
+        question: Question,
     ) -> list[Found]:
         use = self.settings
-        probability = words.evidence.probability(use.score)
-        best = probability.argmax(1)
-        rows = torch.arange(len(best), device=best.device)
-        raw = (probability[rows, best] * quality).clamp(0, 1).sqrt()
-        scores = calibrate(raw, use.calibration)
-        side = min(self._sam.image_size, 256)
-        fine = F.interpolate(
-            logits[:, None], size=(side, side), mode="bilinear", align_corners=False
-        )
-        masks = (fine[:, 0] > 0).cpu().numpy()
-        height, width = frame_size
-        found = []
-        for row in scores.argsort(descending=True, stable=True).tolist():
-            score = float(scores[row])
-            if (score < use.min_score and not use.accept_best) or not masks[row].any():
-                continue
-            x, y = points[row].tolist()
-            found.append(
-                Found(
-                    label=words.texts[int(best[row])],
-                    score=score,
-                    mask=masks[row],
-                    box=_box(masks[row], width, height),
-                    point=(x * width, y * height),
-                    embedding=embeddings[row].cpu().numpy(),
-                    evidence=words.of(row),
-                )
-            )
-        return found
+        patches = question.weigh(view.vectors)
+        found = self._candidates(features, patches.heat.amax(-1))
+        if not len(found):
+            return []
+        masks = found.logits > 0
+        inside = coverage(masks, view.grid, found.points)
+        evidence = verify(
+            self._clip, view, patches, question, image, masks, inside,
+            mode=use.verify, score=use.score, crops=use.crops,
+        )  # fmt: skip
+        embeddings = view.pooled(inside)
+        side = self._sam.image_size
+        return findings(words, evidence, found, embeddings, use, features.frame_size, side)
 
+    def _candidates(self, features: Features, heat: torch.Tensor) -> Candidates:
+        use = self.settings
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """The evidence of N masks with the words it is about."""
+        def decode(
+            points: torch.Tensor, boxes: torch.Tensor | None
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            return self._decode(features, points, boxes)
 
-    texts: tuple[str, ...]
-    negatives: tuple[str, ...]
-    evidence: Evidence
-
-    def of(self, row: int) -> TextEvidence:
-        """Return the evidence of one mask."""
-        mine = self.evidence.map(lambda part: part[row])
-        return TextEvidence(
-            own=dict(zip(self.texts, mine.own.tolist(), strict=True)),
-            p_pos=dict(zip(self.texts, mine.p_pos.tolist(), strict=True)),
-            p_neg=dict(zip(self.negatives, mine.p_neg.tolist(), strict=True)),
-            p_pos_sum=float(mine.p_pos_sum),
-            p_neg_sum=float(mine.p_neg_sum),
-            multiplier=float(mine.multiplier),
-            sigmoid=dict(zip(self.texts, mine.sigmoid.tolist(), strict=True)),
-        )
-
-
-def _unit_patches(dense: DensePass) -> torch.Tensor:
-    """Return (rows, columns, D) unit vectors of the one image of a pass."""
-    return F.normalize(dense.patches[0].float(), dim=-1)
-
-
-def _coverage(logits: torch.Tensor, grid: tuple[int, int], points: torch.Tensor) -> torch.Tensor:
-    """Return (N, gh, gw) weights that sum to 1: how much of a mask lies in each patch.
-
-    A mask that covers no patch centre still weighs the patch under its point.
-    """
-    cover = F.interpolate((logits > 0).float()[:, None], size=grid, mode="area")[:, 0]
-    height, width = grid
-    rows = (points[:, 1] * height).long().clamp(0, height - 1)
-    cols = (points[:, 0] * width).long().clamp(0, width - 1)
-    cover[torch.arange(len(cover)), rows, cols] += 1e-3
-    return cover / cover.flatten(1).sum(1)[:, None, None]
-
-
-def _region_threshold(heat: torch.Tensor, threshold: float) -> float:
-    """Return where regions end: halfway up to the warmest place, so that neighbours come apart."""
-    return max(threshold, 0.5 * float(heat.max()))
-
-
-def _box(mask: npt.NDArray[np.bool_], width: int, height: int) -> tuple[float, float, float, float]:
-    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    across, down = width / mask.shape[1], height / mask.shape[0]
-    return (
-        float(cols[0] * across),
-        float(rows[0] * down),
-        float((cols[-1] + 1) * across),
-        float((rows[-1] + 1) * down),
-    )
+        everywhere = use.recall_every > 0 and self.looks % use.recall_every == 0
+        found = propose(decode, heat, use, everywhere=everywhere)
+        if not len(found):
+            return found
+        if use.one_piece:
+            logits = one_piece(found.logits, found.points)
+            found = Candidates(found.points, logits, found.quality, found.blind)
+        height, width = features.frame_size
+        return found.keep(select(found, heat, use, height * width))

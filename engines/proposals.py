@@ -86,6 +86,30 @@ def regions(heat: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.T
     )
 
 
+def region_threshold(heat: torch.Tensor, threshold: float) -> float:
+    """Return where regions end: halfway up to the warmest place, so that neighbours come apart."""
+    return max(threshold, 0.5 * float(heat.max()))
+
+
+def coverage(masks: torch.Tensor, grid: tuple[int, int], points: torch.Tensor) -> torch.Tensor:
+    """Return how much of each mask lies in each patch.
+
+    Args:
+        masks: (N, h, w) bool.
+        grid: Rows and columns of patches.
+        points: (N, 2) x, y as fractions: a mask that covers no patch still weighs the one here.
+
+    Returns:
+        (N, rows, columns) weights that sum to 1 for each mask.
+    """
+    cover = F.interpolate(masks.float()[:, None], size=grid, mode="area")[:, 0]
+    height, width = grid
+    rows = (points[:, 1] * height).long().clamp(0, height - 1)
+    cols = (points[:, 0] * width).long().clamp(0, width - 1)
+    cover[torch.arange(len(cover)), rows, cols] += 1e-3
+    return cover / cover.flatten(1).sum(1)[:, None, None]
+
+
 def sample(heat: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Return a heatmap's bilinear values at (P, 2) fractional x, y."""
     grid = (points * 2 - 1).view(1, 1, -1, 2).to(heat.dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from engines.build import RENDERED_PROMPTS, SAM2_NAMES, build_sam2
+from engines.calibration import calibration as calibration
 from engines.checkpoint import (
     RANDOM,
     build_random,
@@ -33,7 +33,6 @@ from engines.tracker import Tracker
 
 WEIGHTS_DIR = Path(__file__).parent / "weights"
 MICRO_FILES = {"sam2": "micro_sam2.safetensors", "clip": "micro_clip.safetensors"}
-CALIBRATION_FILE = "micro_calibration.json"
 # The micro model is trained on short clips: older places in its temporal code mean nothing.
 MICRO_LIMITS = Limits(conditioning=2, recent_frames=3, recent_pointers=4)
 # Its objects are cells, which are in one piece and do not lie over each other.
@@ -286,21 +285,6 @@ def _clip_config(architecture: str, tag: str) -> dict[str, Any]:
 def default_clip(sam2: str) -> str:
     """Return the CLIP that belongs beside a SAM2 model."""
     return "micro" if sam2 == "micro" else DEFAULT_CLIP
-
-
-def calibration(sam2: str, clip: str) -> tuple[float, float]:
-    """Return slope and offset of the scores of a pair of models; (1, 0) but for the micro pair.
-
-    Raises:
-        ModelError: The file that belongs to the micro models is missing.
-    """
-    if (sam2, clip) != ("micro", "micro"):
-        return 1.0, 0.0
-    path = WEIGHTS_DIR / CALIBRATION_FILE
-    if not path.is_file():
-        raise ModelError(f"{path}: the calibration of the micro models is missing; reinstall")
-    fitted = json.loads(path.read_text())
-    return float(fitted["slope"]), float(fitted["offset"])
 
 
 def status() -> list[ModelStatus]:

@@ -1,4 +1,4 @@
-"""From similarities to probabilities: what a vector says about texts, against negatives.
+"""From similarities to probabilities to scores: what a vector says about texts, against negatives.
 
 Three readings are kept side by side: a softmax of each text on its own against the negatives (texts
 do not exclude each other), one softmax over all texts and negatives together, whose sums give a
@@ -32,6 +32,13 @@ class Evidence:
     """(..., Q): the negatives' part of it."""
     sigmoid: Tensor
     """(..., T): each text for itself, by scale and bias."""
+    shown: Tensor
+    """(..., E): each exemplar (`engines.exemplars`), whose probability is read in one way only."""
+
+    @property
+    def heat(self) -> Tensor:
+        """(..., T + E): what heatmaps are made of, in every mode."""
+        return torch.cat([self.own, self.shown], dim=-1)
 
     @property
     def p_pos_sum(self) -> Tensor:
@@ -49,11 +56,15 @@ class Evidence:
         return semantic_multiplier(self.p_pos_sum, self.p_neg_sum)
 
     def probability(self, mode: str) -> Tensor:
-        """Return (..., T) in [0, 1], read in one of `SCORE_MODES`.
+        """Return (..., T + E) in [0, 1], texts read in one of `SCORE_MODES`, then exemplars.
 
         Raises:
             ModelError: The mode is unknown.
         """
+        return torch.cat([self.text_probability(mode), self.shown], dim=-1)
+
+    def text_probability(self, mode: str) -> Tensor:
+        """Return (..., T), the texts' part of `probability`."""
         require_score_mode(mode)
         if mode == "softmax":
             return self.own
@@ -64,14 +75,18 @@ class Evidence:
     def map(self, change: Callable[[Tensor], Tensor]) -> Evidence:
         """Return the evidence with each of its tensors changed, for example one row of it."""
         return Evidence(
-            change(self.own), change(self.p_pos), change(self.p_neg), change(self.sigmoid)
+            change(self.own),
+            change(self.p_pos),
+            change(self.p_neg),
+            change(self.sigmoid),
+            change(self.shown),
         )
 
 
 def weigh(
     vectors: Tensor, asked: Tensor, against: Tensor, scale: Tensor | float, bias: float = 0.0
 ) -> Evidence:
-    """Weigh vectors against texts.
+    """Weigh vectors against texts; there are no exemplars in the result.
 
     Args:
         vectors: (..., D) unit vectors of images, patches or masks.
@@ -89,6 +104,7 @@ def weigh(
         p_pos=joint[..., : len(asked)],
         p_neg=joint[..., len(asked) :],
         sigmoid=torch.sigmoid(wanted + bias),
+        shown=wanted[..., :0],
     )
 
 
@@ -125,6 +141,7 @@ def mix(a: Evidence, b: Evidence, weight: float) -> Evidence:
         torch.lerp(a.p_pos, b.p_pos, weight),
         torch.lerp(a.p_neg, b.p_neg, weight),
         torch.lerp(a.sigmoid, b.sigmoid, weight),
+        torch.lerp(a.shown, b.shown, weight),
     )
 
 
@@ -156,6 +173,19 @@ def sigmoid_bias(model: Any, mode: str, given: float | None) -> float:
             "one, or take score softmax or multiplier"
         )
     return 0.0
+
+
+def final_score(
+    probability: Tensor, quality: Tensor | float, calibration: tuple[float, float]
+) -> Tensor:
+    """Join what a mask shows and how good a mask it is into one calibrated score.
+
+    Args:
+        probability: (...) of a label, in [0, 1].
+        quality: Of the mask, to be broadcast; 1 where only the label is in question.
+        calibration: See `calibrate`.
+    """
+    return calibrate((probability * quality).clamp(0, 1).sqrt(), calibration)
 
 
 def calibrate(raw: Tensor, calibration: tuple[float, float]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,18 +12,20 @@ import torch.nn.functional as F
 
 from engines.clip_models import image_statistics, own_size_px
 from engines.crops import CropStyle, embed_crops, mask_crops, require_style
-from engines.dense import DensePass
 from engines.errors import ModelError
+from engines.exemplars import Exemplar
 from engines.mask_tokens import mask_tokens, patch_masks
 from engines.scoring import Evidence, mix, pool, weigh
+from engines.views import View
 
 VerifyMode = Literal["pooled", "token", "crop", "token+crop"]
 VERIFY_MODES: tuple[str, ...] = get_args(VerifyMode)
+NO_TILES = "beside tiles take verify pooled or crop"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Texts against negatives, as one CLIP model sees them."""
+    """Texts against negatives and exemplars against their frames, as one CLIP model sees them."""
 
     asked: torch.Tensor
     """(T, D) unit vectors."""
@@ -33,10 +35,18 @@ class Question:
     """The model's `logit_scale`, after `exp`."""
     bias: float
     """The model's `logit_bias`, or 0."""
+    exemplars: tuple[Exemplar, ...] = ()
 
     def weigh(self, vectors: torch.Tensor) -> Evidence:
-        """Weigh (..., D) unit vectors."""
-        return weigh(vectors, self.asked, self.against, self.scale, self.bias)
+        """Weigh (..., D) unit vectors; exemplars know those of the dense pass only."""
+        evidence = weigh(vectors, self.asked, self.against, self.scale, self.bias)
+        return replace(evidence, shown=self.resemblance(vectors))
+
+    def resemblance(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return (..., E): how far (..., D) unit vectors look like each exemplar."""
+        if not self.exemplars:
+            return vectors[..., :0]
+        return torch.stack([item.heat(vectors) for item in self.exemplars], dim=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,7 @@ class CropSettings:
 
 def verify(
     clip: Any,
-    found: DensePass,
+    view: View,
     patches: Evidence,
     question: Question,
     image: npt.NDArray[np.uint8],
@@ -82,7 +92,7 @@ def verify(
 
     Args:
         clip: The open_clip model.
-        found: Its dense pass over the frame.
+        view: What it sees in the frame, at once for `token`.
         patches: The evidence of each patch, (rows, columns, ...).
         question: The texts.
         image: (H, W, 3) uint8 RGB, the frame.
@@ -94,20 +104,37 @@ def verify(
         crops: When and how crops are looked at.
 
     Returns:
-        The evidence of N masks.
+        The evidence of N masks. Exemplars are means of dense vectors, so that such a mean is
+        compared with them in every mode: class tokens and crops live elsewhere.
+
+    Raises:
+        ModelError: `token` is asked of tiles.
     """
     if mode.startswith("token"):
-        vectors = mask_tokens(clip.visual, found, patch_masks(inside))
+        if view.joint is None:
+            raise ModelError(f"verify {mode!r} needs one pass over the frame; {NO_TILES}")
+        vectors = mask_tokens(clip.visual, view.joint, patch_masks(inside))
         evidence = question.weigh(F.normalize(vectors.float(), dim=-1))
     else:
         evidence = pool(patches, inside)
-    if not mode.endswith("crop"):
-        return evidence
-    rows = doubtful(evidence.probability(score).amax(1), crops)
+    if mode.endswith("crop") and len(question.asked):
+        evidence = _with_crops(clip.visual, question, image, masks, evidence, score, crops)
+    return replace(evidence, shown=question.resemblance(view.pooled(inside)))
+
+
+def _with_crops(
+    visual: Any,
+    question: Question,
+    image: npt.NDArray[np.uint8],
+    masks: torch.Tensor,
+    evidence: Evidence,
+    score: str,
+    crops: CropSettings,
+) -> Evidence:
+    rows = doubtful(evidence.text_probability(score).amax(1), crops)
     rows = rows[masks[rows].flatten(1).any(1)]
     if not len(rows):
         return evidence
-    visual = clip.visual
     side, (mean, std) = own_size_px(visual), image_statistics(visual)
     planes = mask_crops(image, masks[rows], side, crops.style, mean, std)
     seen = question.weigh(embed_crops(visual, planes))
@@ -138,4 +165,5 @@ def _replace(evidence: Evidence, rows: torch.Tensor, new: Evidence) -> Evidence:
         evidence.p_pos.index_copy(0, rows, new.p_pos),
         evidence.p_neg.index_copy(0, rows, new.p_neg),
         evidence.sigmoid.index_copy(0, rows, new.sigmoid),
+        evidence.shown,
     )

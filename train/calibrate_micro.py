@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,13 @@ import torch
 from rich.progress import track
 
 from engines.build import RENDERED_PROMPTS
-from engines.detector import DetectorSettings, TextDetector
-from engines.registry import CALIBRATION_FILE, WEIGHTS_DIR, load_clip, load_tracker
+from engines.calibration import PACKAGED, Calibration
+from engines.detector import DetectorSettings, TextDetector, calibrate
+from engines.registry import load_clip, load_tracker
 from engines.texts import text_bank
 from engines.tracker import Tracker
 from stream.synth import LOOKS, CellFilm, CellFilmSpec
+from train.platt import calibration_error, fit
 
 THERE = "cell"
 ABSENT = ("dog", "a red car", "person")
@@ -33,11 +36,12 @@ RIGHT_IOU = 0.5
 
 def collect(
     detector: TextDetector, encoder: Tracker, films: int, frames: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return raw scores (N,) and whether each detection was right (N,)."""
-    raw: list[float] = []
-    right: list[bool] = []
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return raw scores (N,) and whether each detection was right (N,), of each film."""
+    seen = []
     for number in track(range(films), description="films", disable=not sys.stderr.isatty()):
+        raw: list[float] = []
+        right: list[bool] = []
         spec = CellFilmSpec(
             seed=FIRST_SEED + number, look=LOOKS[number % len(LOOKS)], objects=8 + 4 * (number % 5)
         )
@@ -51,33 +55,40 @@ def collect(
                 for found in detector.detect(image, features, [text]):
                     raw.append(found.score)
                     right.append(text == THERE and _best_iou(found.mask, drawn.ids) >= RIGHT_IOU)
-    return torch.tensor(raw), torch.tensor(right)
+        seen.append((torch.tensor(raw), torch.tensor(right, dtype=torch.bool)))
+    return seen
 
 
-def fit(raw: torch.Tensor, right: torch.Tensor) -> tuple[float, float]:
-    """Return slope and offset of the most likely logistic curve.
+def fit_films(films: list[tuple[torch.Tensor, torch.Tensor]]) -> Calibration:
+    """Fit on all films; the errors are judged on each half of them with a fit on the other.
 
     Raises:
-        ValueError: All detections are right, or all are wrong.
+        ValueError: There are fewer than two films, or detections are right, or wrong, throughout.
     """
-    if not 0 < int(right.sum()) < len(right):
-        raise ValueError(
-            f"{int(right.sum())} of {len(right)} detections are right; some of both are needed"
-        )
-    logits = torch.logit(raw.double(), eps=1e-4)
-    curve = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([curve], max_iter=200, line_search_fn="strong_wolfe")
+    if len(films) < 2:
+        raise ValueError(f"{len(films)} films; a fit and its judgement need two or more")
+    # The looks go round, so that halves are taken by whole rounds.
+    halves = [_joined(films[: len(films) // 2]), _joined(films[len(films) // 2 :])]
+    judged = [
+        (calibrate(raw, fit(*other)), right)
+        for (raw, right), other in zip(halves, reversed(halves), strict=True)
+    ]
+    raw, right = _joined(films)
+    slope, offset = fit(raw, right)
+    return Calibration(
+        slope=round(slope, 4),
+        offset=round(offset, 4),
+        sam2="micro",
+        clip="micro",
+        detections=len(raw),
+        right=int(right.sum()),
+        ece_before=round(calibration_error(raw, right), 4),
+        ece_after=round(calibration_error(*_joined(judged)), 4),
+    )
 
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(
-            curve[0] * logits + curve[1], right.double()
-        )
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
-    return float(curve[0].detach()), float(curve[1].detach())
+def _joined(parts: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.cat([raw for raw, _ in parts]), torch.cat([right for _, right in parts])
 
 
 def _best_iou(mask: np.ndarray, ids: np.ndarray) -> float:
@@ -96,8 +107,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--films", type=int, default=8)
     parser.add_argument("--frames", type=int, default=6)
-    parser.add_argument("--out", type=Path, default=WEIGHTS_DIR / CALIBRATION_FILE)
+    parser.add_argument("--out", type=Path, default=PACKAGED)
     args = parser.parse_args()
+    if args.films < 2 or args.frames < 1:
+        parser.error(f"--films {args.films} --frames {args.frames}: accepted are 2 and 1 or more")
+    if not args.out.resolve().parent.is_dir():
+        parser.error(f"--out {args.out}: its folder is not there; make it first")
     tracker = load_tracker("micro")
     clip = load_clip("micro").model
     settings = DetectorSettings(sweep_grid=16, min_score=0.0, min_quality=0.2, one_piece=True)
@@ -108,19 +123,10 @@ def main() -> None:
         settings,
         rendered_prompts="micro" in RENDERED_PROMPTS,
     )
-    raw, right = collect(detector, tracker, args.films, args.frames)
-    slope, offset = fit(raw, right)
-    sure = torch.sigmoid(slope * torch.logit(raw, eps=1e-4) + offset)
-    result = {
-        "slope": round(slope, 4),
-        "offset": round(offset, 4),
-        "detections": len(raw),
-        "right": int(right.sum()),
-        "mean_score_right": round(float(sure[right].mean()), 3),
-        "mean_score_wrong": round(float(sure[~right].mean()), 3),
-    }
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result))
+    films = collect(detector, tracker, args.films, args.frames)
+    found = fit_films(films)
+    found.write(args.out)
+    print(json.dumps(asdict(found)))
 
 
 if __name__ == "__main__":

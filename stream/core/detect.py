@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
 from engines.build import RENDERED_PROMPTS
-from engines.detector import DetectorSettings, TextDetector
+from engines.detector import DetectorSettings, Found, Shown, TextDetector
 from engines.errors import ModelError
 from engines.features import Features
 from engines.registry import calibration, check_device, default_clip, load_clip, load_sam2
 from engines.texts import text_bank
+from engines.verification import CropSettings
 from stream.config import DetectorConfig, TrackerConfig
 from stream.contracts import DetectionJob, DetectionResult, Question
 from stream.errors import UsageError
@@ -19,6 +21,7 @@ from stream.frame import Detection
 
 RANDOM_WEIGHTS_ACCEPT = 4
 SWEEP_OF_MICRO = 16
+ANYTHING = "object"
 
 
 class DetectCore:
@@ -47,31 +50,37 @@ class DetectCore:
         try:
             self._detector = self._load()
             image = np.zeros((64, 64, 3), dtype=np.uint8)
-            self._detector.heatmap(image, self._first.texts, self._first.negatives)
+            self._detector.heatmap(image, self._first.texts or (ANYTHING,), self._first.negatives)
         except (ModelError, ValueError) as error:
             raise UsageError(str(error)) from error
 
     def detect(self, job: DetectionJob) -> DetectionResult:
-        """Find the objects that the texts describe in the frame of a job."""
+        """Learn what a job shows, find what its question asks for and score what is known."""
         start_ns = time.monotonic_ns()
         size = job.image.shape[:2]
         features = Features.from_arrays(job.features, size, self._detector.device)
         asked = job.question
-        found = self._detector.detect(job.image, features, asked.texts, asked.negatives)
-        detections = tuple(
-            Detection(
-                frame_index=job.frame_index,
-                label=item.label,
-                score=item.score,
-                mask=item.mask,
-                box=item.box,
-                point=item.point,
-                embedding=item.embedding,
-            )
-            for item in found
+        look = self._detector.look(
+            job.image,
+            features,
+            asked.texts,
+            asked.negatives,
+            exemplars=asked.exemplars,
+            shown=[Shown(item.label, item.box) for item in job.shown],
         )
+        scores = None
+        if job.known is not None:
+            scores = self._detector.describe(
+                job.known, asked.texts, asked.negatives, asked.exemplars
+            )
         return DetectionResult(
-            job.frame_index, job.revision, detections, time.monotonic_ns() - start_ns
+            job.frame_index,
+            job.revision,
+            tuple(_detection(job.frame_index, item) for item in look.found),
+            time.monotonic_ns() - start_ns,
+            look.embedding,
+            scores,
+            look.refused,
         )
 
     def _load(self) -> TextDetector:
@@ -81,22 +90,10 @@ class DetectCore:
         # The tracker sends features; this process needs the prompt encoder and the decoder only.
         sam.model.image_encoder = sam.model.memory_attention = sam.model.memory_encoder = None
         clip = load_clip(self._clip, config.weights)
-        micro = self._tracker.model == "micro"
-        sweep = config.sweep_grid
-        if sweep is None:
-            sweep = SWEEP_OF_MICRO if micro else 0
-        settings = DetectorSettings(
-            clip_size_px=config.image_size or default_clip_size(self._clip, clip.model.visual),
-            peak_threshold=config.peak_threshold,
-            max_prompts=config.max_prompts,
-            sweep_grid=sweep,
-            one_piece=micro if self._tracker.one_piece is None else self._tracker.one_piece,
-            min_quality=config.min_quality,
-            nms_iou=config.nms_iou,
-            contained=config.contained,
-            min_score=config.min_score,
-            min_area_px=config.min_area_px,
-            calibration=calibration(self._tracker.model, self._clip),
+        side_px = config.image_size or default_clip_size(self._clip, clip.model.visual)
+        settings = replace(
+            detector_settings(self._tracker, config, side_px),
+            calibration=calibration(self._tracker.model, self._clip, clip.origin),
             accept_best=RANDOM_WEIGHTS_ACCEPT if sam.random or clip.random else 0,
         )
         return TextDetector(
@@ -107,6 +104,48 @@ class DetectCore:
             rendered_prompts=self._tracker.model in RENDERED_PROMPTS,
             device=config.device,
         )
+
+
+def detector_settings(
+    tracker: TrackerConfig, config: DetectorConfig, clip_size_px: int
+) -> DetectorSettings:
+    """Return what a configuration says of the detector.
+
+    Args:
+        tracker: Its model says what null means.
+        config: The detector's.
+        clip_size_px: Side of the square that CLIP sees.
+
+    Returns:
+        Settings without calibration, for weights that are not random.
+    """
+    micro = tracker.model == "micro"
+    sweep = config.sweep_grid
+    return DetectorSettings(
+        clip_size_px=clip_size_px,
+        peak_threshold=config.peak_threshold,
+        max_prompts=config.max_prompts,
+        sweep_grid=(SWEEP_OF_MICRO if micro else 0) if sweep is None else sweep,
+        recall_every=config.recall_every,
+        recall_grid=config.recall_grid,
+        tiles=config.tiles,
+        one_piece=micro if tracker.one_piece is None else tracker.one_piece,
+        min_quality=config.min_quality,
+        nms_iou=config.nms_iou,
+        contained=config.contained,
+        min_score=config.min_score,
+        min_area_px=config.min_area_px,
+        dense=config.dense,
+        score=config.score,
+        logit_bias=config.logit_bias,
+        verify=config.verify,
+        crops=CropSettings(
+            style=config.crop_style,
+            band=config.crop_band,
+            most=config.crop_most,
+            weight=config.crop_weight,
+        ),
+    )
 
 
 def default_clip_size(name: str, visual: object) -> int:
@@ -122,3 +161,15 @@ def default_clip_size(name: str, visual: object) -> int:
     side = patch[0] if isinstance(patch, tuple) else int(patch)
     wanted = 448 if side >= 32 else 336
     return round(wanted / side) * side
+
+
+def _detection(frame_index: int, item: Found) -> Detection:
+    return Detection(
+        frame_index=frame_index,
+        label=item.label,
+        score=item.score,
+        mask=item.mask,
+        box=item.box,
+        point=item.point,
+        embedding=item.embedding,
+    )

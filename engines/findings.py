@@ -1,0 +1,111 @@
+"""From evidence to results: labels, scores, boxes and what they were made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from engines.candidates import Candidates
+from engines.detection import DetectorSettings, Found, TextEvidence
+from engines.scoring import Evidence, final_score
+
+MASK_SIDE = 256
+"""Largest side of a result's mask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What evidence is about, in its order."""
+
+    texts: tuple[str, ...]
+    negatives: tuple[str, ...]
+    exemplars: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All that a mask can be called."""
+        return (*self.texts, *self.exemplars)
+
+
+def findings(
+    words: Words,
+    evidence: Evidence,
+    candidates: Candidates,
+    embeddings: torch.Tensor,
+    settings: DetectorSettings,
+    frame_size: tuple[int, int],
+    image_side: int,
+) -> list[Found]:
+    """Name and score N masks; those that score too low are left out.
+
+    Args:
+        words: What the evidence is about.
+        evidence: Of N masks.
+        candidates: The N masks.
+        embeddings: (N, D) unit vectors.
+        settings: Thresholds.
+        frame_size: (H, W) in pixels.
+        image_side: Side of the segmenter's input in pixels; masks are no finer.
+
+    Returns:
+        The best first.
+    """
+    probability = evidence.probability(settings.score)
+    chance, best = probability.max(1)
+    scores = final_score(chance, candidates.quality, settings.calibration)
+    side = min(image_side, MASK_SIDE)
+    fine = F.interpolate(
+        candidates.logits[:, None], size=(side, side), mode="bilinear", align_corners=False
+    )
+    masks = (fine[:, 0] > 0).cpu().numpy()
+    height, width = frame_size
+    found = []
+    for row in scores.argsort(descending=True, stable=True).tolist():
+        score = float(scores[row])
+        if (score < settings.min_score and not settings.accept_best) or not masks[row].any():
+            continue
+        x, y = candidates.points[row].tolist()
+        found.append(
+            Found(
+                label=words.labels[int(best[row])],
+                score=score,
+                mask=masks[row],
+                box=tight_box(masks[row], width, height),
+                point=(x * width, y * height),
+                embedding=embeddings[row].cpu().numpy(),
+                evidence=_of_one(words, evidence, row),
+            )
+        )
+    return found
+
+
+def tight_box(
+    mask: npt.NDArray[np.bool_], width: int, height: int
+) -> tuple[float, float, float, float]:
+    """Return x0, y0, x1, y1 in pixels of a frame that a mask (h, w) covers; it is not empty."""
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    across, down = width / mask.shape[1], height / mask.shape[0]
+    return (
+        float(cols[0] * across),
+        float(rows[0] * down),
+        float((cols[-1] + 1) * across),
+        float((rows[-1] + 1) * down),
+    )
+
+
+def _of_one(words: Words, evidence: Evidence, row: int) -> TextEvidence:
+    mine = evidence.map(lambda part: part[row])
+    return TextEvidence(
+        own=dict(zip(words.texts, mine.own.tolist(), strict=True)),
+        p_pos=dict(zip(words.texts, mine.p_pos.tolist(), strict=True)),
+        p_neg=dict(zip(words.negatives, mine.p_neg.tolist(), strict=True)),
+        p_pos_sum=float(mine.p_pos_sum),
+        p_neg_sum=float(mine.p_neg_sum),
+        multiplier=float(mine.multiplier),
+        sigmoid=dict(zip(words.texts, mine.sigmoid.tolist(), strict=True)),
+        exemplars=dict(zip(words.exemplars, mine.shown.tolist(), strict=True)),
+    )
