@@ -21,6 +21,7 @@ from engines.objects import ObjectMask, Prompt
 from engines.pending import Pending
 from engines.prompts import render_prompt
 from engines.state import State
+from engines.window import Crop
 
 # As the official predictor, which clamps to avoid rare numerical issues.
 LARGEST_PROMPT_LOGIT = 32.0
@@ -56,6 +57,8 @@ class Prompting:
             prompts: Object id -> what is said about it.
             clear_old_points: Whether earlier points on this frame are forgotten.
         """
+        if not prompts:
+            return {}
         known = self._state.memories
         told = {
             obj_id: _merged(known.get(obj_id), frame_index, prompt, clear_old_points)
@@ -71,10 +74,13 @@ class Prompting:
         for obj_id, prompt in told.items():
             if prompt.mask is None:
                 outs[obj_id] = self._click(frame_index, features, known.get(obj_id), prompt)
+        everything = Decoded.cat([outs[obj_id] for obj_id in told])
+        crops: list[Crop | None] = [None] * len(told)
+        raw = self._state.encoder(features, everything, prompted=True, crops=crops)
         results = {}
-        for obj_id, prompt in told.items():
+        for row, (obj_id, prompt) in enumerate(told.items()):
             out = outs[obj_id]
-            memory = self._note(frame_index, features, obj_id, out)
+            memory = self._note(frame_index, obj_id, out, raw[row : row + 1])
             memory.prompts[frame_index] = prompt
             results[obj_id] = memory.results[frame_index] = as_mask(out, 0)
         return results
@@ -106,9 +112,8 @@ class Prompting:
             return None
         return low[None].clamp(-LARGEST_PROMPT_LOGIT, LARGEST_PROMPT_LOGIT)
 
-    def _note(self, frame_index: int, features: Features, obj_id: int, out: Decoded) -> Memory:
+    def _note(self, frame_index: int, obj_id: int, out: Decoded, raw: torch.Tensor) -> Memory:
         """Keep a result for the next step to make a memory of; an unknown object is added."""
-        raw = self._state.encoder(features, out, prompted=True, crops=[None])
         memory = self._state.add(obj_id)
         corrects = memory.was_tracked(frame_index)
         # The last prompt settles last, so it leaves its old turn.

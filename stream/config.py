@@ -194,6 +194,8 @@ class DetectorConfig(Section):
     weights: str | None = None
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
+    niceness: Annotated[int, Field(ge=0, le=19)] = 10
+    """How far its process gives way to the others where the processor is short; 0: not at all."""
     every_n_frames: Annotated[int, Field(ge=1)] = 8
     """Processed frames from one look to the next."""
     every_s: Seconds | None = None
@@ -282,6 +284,8 @@ class LifecycleConfig(Section):
     """A track follows a part of an object, or several, when it and a detection that does not
     support it lie in one another by so much; it then follows the detection."""
     recondition_score: Fraction = 0.8
+    recondition_every: Annotated[int, Field(ge=1)] = 2
+    """A track is corrected in every such event that supports it: each time costs a memory."""
     cap_margin: Fraction = 0.1
     """How much surer a new object must be than the least certain track, to take its place where
     there are `tracker.max_objects`."""

@@ -102,6 +102,8 @@ def main() -> None:
     orders = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)
     if orders.stage != "publisher":
         _die_with_parent()
+    if orders.stage == "detector":
+        _give_way(orders.config)
     frames, jobs = _stores(orders)
     context: zmq.Context[Any] = zmq.Context()
     orphaned = threading.Event()
@@ -158,6 +160,12 @@ def _last_report(stage: Stage | None) -> dict[str, Any]:
             report = stage.report()
             msgspec.msgpack.encode(report)
     return report
+
+
+def _give_way(config: dict[str, Any]) -> None:
+    """Let every other stage have the processor first: no frame waits for a detection."""
+    with contextlib.suppress(OSError):
+        os.nice(int(config["detector"]["niceness"]))
 
 
 def _die_with_parent() -> None:

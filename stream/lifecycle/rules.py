@@ -63,17 +63,19 @@ def has_left(empty_since_s: float | None, now_s: float, rules: LifecycleConfig) 
 
 
 def wants_reconditioning(
-    score: float, overlap: float, object_probability: float, rules: LifecycleConfig
+    score: float, overlap: float, object_probability: float, supported: int, rules: LifecycleConfig
 ) -> bool:
-    """Return whether a detection may correct a track: all three must exceed one threshold.
+    """Return whether a detection may correct a track: it is due, and all three are sure.
 
     Args:
         score: The detection's.
         overlap: IoU of the two at the detection's frame.
         object_probability: The tracker's, that the object is there.
-        rules: `recondition_score`.
+        supported: Detections that supported the track since one last corrected it, this included.
+        rules: `recondition_score`, which all three must exceed, and `recondition_every`.
     """
-    return min(score, overlap, object_probability) > rules.recondition_score
+    sure = min(score, overlap, object_probability) > rules.recondition_score
+    return sure and supported >= rules.recondition_every
 
 
 def certainty(track: Track, rules: LifecycleConfig) -> tuple[bool, float]:

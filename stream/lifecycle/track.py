@@ -34,6 +34,8 @@ class Track:
     """(D,) unit length: the running mean of its detections'."""
     embedded: int = 0
     """Detections in that mean."""
+    supported: int = 0
+    """Detections that supported it since one last corrected it."""
     by_hand: bool = False
     """Whether a person prompted it: then detections support and correct it, but never end, rename
     or displace it."""

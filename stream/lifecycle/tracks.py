@@ -137,7 +137,7 @@ class Tracks(Books):
         detection = seen.detections[row]
         past = {track.id: track for track in self.gallery.tracks(self._now_s)}
         if known_id is not None and known_id in past:
-            track = replace(past[known_id], score=detection.score, unsupported=0,
+            track = replace(past[known_id], score=detection.score, unsupported=0, supported=0,
                             object_probability=1.0, empty_since_s=None)  # fmt: skip
         else:
             confirmed = is_confirmed([True], detection.score, self.rules)
@@ -151,6 +151,7 @@ class Tracks(Books):
         score = seen.detections[row].score
         track.supports.append(True)
         track.unsupported = 0
+        track.supported += 1
         track.score += self.rules.score_rate * (score - track.score)
         self._learn(track, seen, row)
         if not track.confirmed and is_confirmed(track.supports, score, self.rules):
@@ -168,14 +169,15 @@ class Tracks(Books):
             track.embedded += 1
 
     def _reconditioned(self, seen: Sighting) -> dict[int, int]:
-        return {
-            seen.ids[col]: row
-            for row, col in seen.pairs
-            if seen.ids[col] in self.tracks
-            and wants_reconditioning(
-                seen.detections[row].score,
-                float(seen.iou[row, col]),
-                self.tracks[seen.ids[col]].object_probability,
-                self.rules,
-            )
-        }
+        out = {}
+        for row, col in seen.pairs:
+            track = self.tracks.get(seen.ids[col])
+            if track is None:
+                continue
+            overlap, score = float(seen.iou[row, col]), seen.detections[row].score
+            if wants_reconditioning(
+                score, overlap, track.object_probability, track.supported, self.rules
+            ):
+                track.supported = 0
+                out[track.id] = row
+        return out

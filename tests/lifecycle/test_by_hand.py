@@ -46,7 +46,7 @@ def test_it_leaves_when_nothing_of_it_is_visible():
 
 
 def test_a_detection_supports_and_corrects_it_but_gives_it_no_name():
-    tracks = books(recondition_score=0.8, label_rate=1.0, label_margin=0.0)
+    tracks = books(recondition_score=0.8, recondition_every=1, label_rate=1.0, label_margin=0.0)
     track_id, _ = adopted(tracks, square(0))
     changes = tracks.detected(0, [seen(square(0))])
     assert changes.reconditioned == {track_id: 0}

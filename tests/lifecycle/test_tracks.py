@@ -83,11 +83,22 @@ def test_confirmation_is_two_of_three_or_one_very_sure(
 
 
 def test_reconditioning_needs_all_three() -> None:
-    assert wants_reconditioning(0.9, 0.9, 0.9, RULES)
+    assert wants_reconditioning(0.9, 0.9, 0.9, 2, RULES)
     for low in range(3):
         values = [0.9, 0.9, 0.9]
         values[low] = 0.8
-        assert not wants_reconditioning(*values, RULES)
+        assert not wants_reconditioning(*values, 2, RULES)
+
+
+def test_a_track_is_corrected_in_every_second_event_that_supports_it() -> None:
+    tracks = books()
+    (track_id,) = tracks.detected(0, [seen(0, 0.95)]).born
+    corrected = []
+    for step in range(8):
+        tracks.stepped(step, step / 10, {track_id: block(0)}, {track_id: 5.0})
+        found = [] if step in (3, 4) else [seen(0, 0.95)]
+        corrected.append(track_id in tracks.detected(step, found).reconditioned)
+    assert [step for step, was in enumerate(corrected) if was] == [1, 5, 7]
 
 
 def test_the_younger_of_two_duplicates_goes_and_the_oldest_stays() -> None:
