@@ -284,7 +284,7 @@ class LifecycleConfig(Section):
     """A track follows a part of an object, or several, when it and a detection that does not
     support it lie in one another by so much; it then follows the detection."""
     recondition_score: Fraction = 0.8
-    recondition_every: Annotated[int, Field(ge=1)] = 2
+    recondition_every: Annotated[int, Field(ge=1)] = 4
     """A track is corrected in every such event that supports it: each time costs a memory."""
     cap_margin: Fraction = 0.1
     """How much surer a new object must be than the least certain track, to take its place where

@@ -5,9 +5,10 @@
 
 Each turn is a whole `maskcast run` on a live film, counted as a subscriber sees it. Without
 detection only the very first frame is looked at, so that there are objects to track, and in the
-film cells neither enter nor leave nor divide. Detection still finds what the first look missed, so
-the ratio is also given at equal numbers of published objects: over the numbers that both sides saw
-often enough, weighted by the rarer side.
+film cells neither enter nor leave nor divide. Every track is published from the start, so that what
+is published is what is tracked. Detection still finds what the first look missed, so the ratio is
+also given at equal numbers of objects: over the numbers that both sides saw often enough, weighted
+by the rarer side.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 import typer
+import yaml
 import zmq
 from rich.console import Console
 from rich.progress import Progress
@@ -89,12 +91,14 @@ def turn(config: Path, source: str, every: int | None, seconds: float) -> list[t
         MaskcastError: The run failed, or published too little.
     """
     folder = tempfile.TemporaryDirectory(prefix="maskcast-")
+    shown = Path(folder.name) / "config.yaml"
+    shown.write_text(yaml.safe_dump(_all_shown(config)))
     endpoint = f"ipc://{folder.name}/masks"
     context: zmq.Context[Any] = zmq.Context()
     socket = context.socket(zmq.SUB)
     socket.subscribe(b"")
     socket.connect(endpoint)
-    command = [sys.executable, "-m", "stream.cli", "run", str(config), "--no-web"]
+    command = [sys.executable, "-m", "stream.cli", "run", str(shown), "--no-web"]
     command += ["--source", source]
     command += ["--control", "none", "--endpoint", endpoint]
     command += ["--seconds", str(SETTLE_S + seconds + 1)]
@@ -111,6 +115,16 @@ def turn(config: Path, source: str, every: int | None, seconds: float) -> list[t
         last = (words.strip().splitlines() or ["it said nothing"])[-1]
         raise MaskcastError(f"the run ended with status {run.returncode}: {last}")
     return moments
+
+
+def _all_shown(config: Path) -> dict[str, Any]:
+    """Return a configuration under which no track waits to be confirmed."""
+    try:
+        data: dict[str, Any] = yaml.safe_load(config.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UsageError(f"--config {config} cannot be read: {error}") from error
+    data.setdefault("lifecycle", {})["confirm_score"] = 0.0
+    return data
 
 
 def _listen(

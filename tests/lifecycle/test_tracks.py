@@ -83,15 +83,16 @@ def test_confirmation_is_two_of_three_or_one_very_sure(
 
 
 def test_reconditioning_needs_all_three() -> None:
-    assert wants_reconditioning(0.9, 0.9, 0.9, 2, RULES)
+    assert wants_reconditioning(0.9, 0.9, 0.9, 4, RULES)
+    assert not wants_reconditioning(0.9, 0.9, 0.9, 3, RULES)
     for low in range(3):
         values = [0.9, 0.9, 0.9]
         values[low] = 0.8
-        assert not wants_reconditioning(*values, 2, RULES)
+        assert not wants_reconditioning(*values, 4, RULES)
 
 
 def test_a_track_is_corrected_in_every_second_event_that_supports_it() -> None:
-    tracks = books()
+    tracks = Tracks(LifecycleConfig(recondition_every=2), 10)
     (track_id,) = tracks.detected(0, [seen(0, 0.95)]).born
     corrected = []
     for step in range(8):
