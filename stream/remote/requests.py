@@ -135,7 +135,9 @@ def decode_request(data: bytes) -> Request:
         request = _request.decode(data)
     except msgspec.ValidationError as error:
         raise ValueError(f"not a request: {error}; {_actions()}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError as error:
+        raise ValueError(f"not a request: it is nested too deeply; {_actions()}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"not a request: it is not JSON ({error}); {_actions()}") from error
     if isinstance(request, Prompt) and len(request.points) > MAX_POINTS:
         raise ValueError(f"{len(request.points)} points are too many; accepted are {MAX_POINTS}")

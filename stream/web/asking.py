@@ -87,8 +87,6 @@ class Asking:
             asked = decode_request(body)
         except ValueError as error:
             return _no(400, str(error))
-        except RecursionError:
-            return _no(400, "not a request: it is nested too deeply")
         return await self._pass_on(asked)
 
     async def _pass_on(self, asked: Request) -> Answer:

@@ -53,7 +53,7 @@ def test_a_request_is_what_a_person_would_write():
     [
         (b"\xff", ["not JSON", "get, set, add, edit, remove, prompt, forget"]),
         (b'{"do": "\xe2\x28"}', ["not a request", "not JSON"]),
-        (b'{"a":' + b"[" * 200_000, ["not a request", "not JSON"]),
+        (b'{"a":' + b"[" * 200_000, ["not a request: it is nested too deeply"]),
         (b'{"do": "delete"}', ["'delete'", '"do" is one of get']),
         (b"[]", ["Expected `object`"]),
         (b'{"do": "add"}', ["missing required field `text`"]),
