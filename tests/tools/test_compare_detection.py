@@ -1,15 +1,10 @@
 """Frames a second with and without detection: the arithmetic."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
-FILE = Path(__file__).parents[2] / "tools" / "compare_detection.py"
-spec = importlib.util.spec_from_file_location("compare_detection", FILE)
-tool = sys.modules["compare_detection"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+from tests.support.tools import load
+
+tool = load("compare_detection")
 Side, at_equal_objects = tool.Side, tool.at_equal_objects
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,19 +16,7 @@ from engines.calibration import read_calibration
 from engines.checkpoint import sha256
 from engines.registry import load_clip
 from stream.synth import CellFilm, CellFilmSpec
-
-TOOLS = Path(__file__).parents[2] / "tools"
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
+from tests.support.tools import load
 
 measuring = load("measuring")
 scores = load("detector_scores")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,19 +15,9 @@ from PIL import Image
 
 from engines.objects import ObjectMask
 from stream.synth import CellFilm, CellFilmSpec
+from tests.support.tools import load
 
 DRAWN = ["--skip-quality", "--settings", "exact"]
-TOOLS = Path(__file__).parents[2] / "tools"
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 measuring = load("measuring")
