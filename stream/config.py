@@ -194,8 +194,8 @@ class DetectorConfig(Section):
     weights: str | None = None
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
-    niceness: Annotated[int, Field(ge=0, le=19)] = 10
-    """How far its process gives way to the others where the processor is short; 0: not at all."""
+    niceness: Annotated[int, Field(ge=0, le=19)] = 0
+    """How far its process gives way to all others, other programs too; 0: not at all."""
     every_n_frames: Annotated[int, Field(ge=1)] = 8
     """Processed frames from one look to the next."""
     every_s: Seconds | None = None

@@ -163,7 +163,7 @@ def _last_report(stage: Stage | None) -> dict[str, Any]:
 
 
 def _give_way(config: dict[str, Any]) -> None:
-    """Let every other stage have the processor first: no frame waits for a detection."""
+    """Let others have the processor first, as far as is configured."""
     with contextlib.suppress(OSError):
         os.nice(int(config["detector"]["niceness"]))
 
