@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,7 +125,7 @@ def _numbers(text: str, option: str, count: int) -> tuple[float, ...]:
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if len(numbers) != count:
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
         shape = ",".join(("X", "Y") if count == 2 else ("X0", "Y0", "X1", "Y1"))
         raise UsageError(f"{option} {text!r} is not accepted; it must be {shape}, in frame pixels")
     return numbers

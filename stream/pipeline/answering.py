@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from stream.contracts import Question
 from stream.errors import UsageError
 from stream.remote import Door, QuestionBook, Reply, Request
+from stream.remote.book import label_of
 from stream.remote.requests import Forget, Prompt, Remove
 from stream.transport import headers
 from stream.transport.codec import from_question
@@ -160,7 +161,7 @@ def _hand(number: int, request: Prompt, exemplar: str | None) -> headers.Hand:
         request=number,
         frame_index=request.frame,
         track_id=request.id,
-        label=exemplar or request.label,
+        label=exemplar or label_of(request.label),
         points=request.points,
         labels=labels,
         box=request.box,

@@ -61,8 +61,8 @@ class QuestionBook:
         Raises:
             UsageError: The label is a text already, or there are too many.
         """
-        name = " ".join((label or "").split())
-        if not name:
+        name = label_of(label)
+        if name is None:
             self._shown += 1
             name = f"like this {self._shown}"
         if name in self.question.texts:
@@ -84,6 +84,20 @@ class QuestionBook:
                 )
         self.revision += anew or after != self.question
         self.question = after
+
+
+def label_of(text: str | None) -> str | None:
+    """Return a label as it is shown, None for a blank one.
+
+    Raises:
+        UsageError: It is too long.
+    """
+    name = " ".join((text or "").split())
+    if len(name) > MAX_CHARACTERS:
+        raise UsageError(
+            f"a label of {len(name)} characters is too long; accepted are {MAX_CHARACTERS}"
+        )
+    return name or None
 
 
 def _held(question: Question, negative: bool) -> tuple[str, ...]:

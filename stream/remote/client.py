@@ -6,7 +6,7 @@ from typing import Any
 
 import zmq
 
-from stream.errors import MaskcastError
+from stream.errors import MaskcastError, UsageError
 from stream.remote.requests import Reply, Request, decode_reply, encode
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5561"
@@ -31,9 +31,14 @@ class Client:
         """Send a request and wait for its reply.
 
         Raises:
+            UsageError: The request cannot be written down.
             MaskcastError: Nobody answers, or the endpoint is none.
         """
-        data = self.exchange(encode(request))
+        try:
+            data = encode(request)
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{error.object!r} is not accepted; it must be valid UTF-8") from error
+        data = self.exchange(data)
         try:
             return decode_reply(data)
         except ValueError as error:

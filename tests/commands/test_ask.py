@@ -114,6 +114,8 @@ def test_a_refusal_is_one_line_and_status_2_and_ends_the_list(asked):
     ("arguments", "words"),
     [
         (("--click", "3"), "--click '3' is not accepted; it must be X,Y, in frame pixels"),
+        (("--click", "nan,3"), "--click 'nan,3' is not accepted"),
+        (("--add", "\udcff"), "is not accepted; it must be valid UTF-8"),
         (("--box", "1,2,3,x"), "it must be X0,Y0,X1,Y1"),
         (("--like",), "are about a prompt; give --click X,Y"),
         (("--mask", "nothing.png"), "nothing.png cannot be read as an image"),

@@ -115,6 +115,17 @@ def test_what_was_shown_before_stays_when_showing_it_again_fails():
     assert room.door.replies[-1][1].exemplars == ("a blob",)
 
 
+def test_a_label_is_one_line_of_bounded_length():
+    room = Room()
+    room.ask(Prompt(points=((1.0, 2.0),), label="  my \n cell "))
+    room.ask(Prompt(points=((1.0, 2.0),), label=" "))
+    assert [order.label for _, order in room.orders] == ["my cell", None]
+    room.ask(Prompt(points=((1.0, 2.0),), label="x" * 501))
+    room.ask(Prompt(points=((1.0, 2.0),), label="x" * 501, like=True))
+    assert len(room.orders) == 2
+    assert all("a label of 501 characters" in reply.error for _, reply in room.door.replies)
+
+
 def test_a_mask_travels_as_its_runs():
     room = Room()
     room.ask(Prompt(rle=Mask((4, 6), "0h0")))
