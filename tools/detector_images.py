@@ -9,7 +9,7 @@ import numpy as np
 
 from stream.errors import UsageError
 from stream.synth import LOOKS, CellFilm, CellFilmSpec
-from train.data import DataError, Still, is_held_out, read_dsb2018, read_pairs
+from train.micro.data import DataError, Still, is_held_out, read_dsb2018, read_pairs
 
 FIRST_SEED = 8_000  # far from the seeds that training, the calibration and the demo draw
 SKIPPED_FRAMES = 20
@@ -20,7 +20,7 @@ def read_stills(folder: Path, all_images: bool = False) -> list[Still]:
 
     Args:
         folder: Holds both folders.
-        all_images: Take those too that are not set aside by `train.data.is_held_out`.
+        all_images: Take those too that are not set aside by `train.micro.data.is_held_out`.
 
     Raises:
         UsageError: The folder or a file of it is not good, or no image is set aside.

@@ -16,7 +16,7 @@ from engines.features import Features
 from engines.registry import default_clip, load_clip, load_tracker
 from engines.texts import text_bank
 from stream.core.detect import SWEEP_OF_MICRO, default_clip_size
-from train.data import Still
+from train.micro.data import Still
 
 
 class Bench:

@@ -30,7 +30,7 @@ from measuring import Parser, Table, guarded, positive, progress
 from engines.calibration import PACKAGED, Calibration, calibration_path
 from engines.checkpoint import RANDOM
 from stream.errors import UsageError
-from train.data import Still
+from train.micro.data import Still
 from train.platt import calibration_error, fit
 
 LEAST = 50

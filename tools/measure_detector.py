@@ -6,8 +6,9 @@
 
 DIR holds images/ and masks/ (uint16 ids), and index.csv with the columns id and kind where images
 are of several kinds. Only images that the micro models were never trained on are looked at: those
-that `train.data.is_held_out` sets aside; `--all-images` takes all, for data of one's own. `--drawn`
-takes frames of drawn films instead, `--zoom` cuts each image into parts that are looked at alone.
+that `train.micro.data.is_held_out` sets aside; `--all-images` takes all, for data of one's own.
+`--drawn` takes frames of drawn films instead, `--zoom` cuts each image into parts that are looked
+at alone.
 
 Every setting sees the same images in turns, so that whatever else the machine does hits all alike.
 A detection is right when it is paired with a true object, one to one, at an IoU of 0.5 or more.
@@ -50,7 +51,7 @@ from measuring import Parser, guarded, positive, progress, write
 from engines.calibration import calibration
 from engines.verification import CropSettings
 from stream.errors import UsageError
-from train.data import Still
+from train.micro.data import Still
 from train.platt import Bin
 
 LIVE = "live"

@@ -10,8 +10,8 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from engines.prompts import render_prompt
-from train.sampling import PromptBatch
-from train.segmenter import Features, attend, encode, normalise, without_memory
+from train.micro.sampling import PromptBatch
+from train.micro.segmenter import Features, attend, encode, normalise, without_memory
 
 
 @dataclass(frozen=True)

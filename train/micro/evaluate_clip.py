@@ -1,4 +1,4 @@
-"""Measure the micro CLIP: ``python -m train.evaluate_clip --data DIR [--weights FILE]``."""
+"""Measure the micro CLIP: ``python -m train.micro.evaluate_clip --data DIR [--weights FILE]``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,18 @@ from engines.build import build_clip
 from engines.dense import dense_features
 from engines.micro_text import ByteTokenizer
 from train.checkpoint import load_checkpoint, load_weights
-from train.clip_data import ClipPool, Scene, crop_object, patch_targets, shapes_scene, smear_scene
-from train.clip_losses import evidence, normalise
-from train.words import COLOURS, HELD_OUT_UNRELATED, NEGATIVES, SHAPES
+from train.micro.clip_data import (
+    ClipPool,
+    Scene,
+    crop_object,
+    patch_targets,
+    shapes_scene,
+    smear_scene,
+)
+from train.micro.clip_losses import evidence, normalise
+from train.micro.words import COLOURS, HELD_OUT_UNRELATED, NEGATIVES, SHAPES
 
-SHIPPED = Path(__file__).resolve().parent.parent / "engines" / "weights"
+SHIPPED = Path(__file__).resolve().parents[2] / "engines" / "weights"
 #: Unrelated words of the training vocabulary that are watched beside the held-out ones.
 SEEN_UNRELATED = ("dog", "car", "person", "tree", "汽车")
 

@@ -1,6 +1,6 @@
 """Fit how far the micro detector's scores can be trusted, and store it with the weights.
 
-    python -m train.calibrate_micro [--films 8] [--frames 6] [--out FILE]
+    python -m train.micro.calibrate [--films 8] [--frames 6] [--out FILE]
 
 The detector runs on drawn films with `cell`, which is there, and with texts that are not. Each
 detection is right when its mask overlaps a true cell by an IoU of 0.5 or more and the text

@@ -8,7 +8,7 @@ import torch
 
 from engines.calibration import read_calibration
 from engines.detector import calibrate
-from train.calibrate_micro import _best_iou, fit_films
+from train.micro.calibrate import _best_iou, fit_films
 
 
 def films(count: int, slope: float, offset: float) -> list[tuple[torch.Tensor, torch.Tensor]]:

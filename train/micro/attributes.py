@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.words import COLOURS, SHAPES, SIZES, Concept
+from train.micro.words import COLOURS, SHAPES, SIZES, Concept
 
 _FAMILIES = ("background", "cell", "red blood cell", "white blood cell", "platelet", "shape")
 _GROUPS: dict[str, tuple[str, ...]] = {

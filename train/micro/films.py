@@ -1,4 +1,4 @@
-"""Draw synthetic cell films into ``*.npz`` files: ``python -m train.films --out DIR``."""
+"""Draw synthetic cell films into ``*.npz`` files: ``python -m train.micro.films --out DIR``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from stream.synth import LOOKS, CellFilm, CellFilmSpec
-from train.pool import SIZE
+from train.micro.pool import SIZE
 
 #: Seeds from here on belong to validation films; the demo's seeds are small numbers below the
 #: training ones.

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engines.prompts import render_prompt
-from train.losses import dense_targets
-from train.sampling import PromptBatch
+from train.micro.losses import dense_targets
+from train.micro.sampling import PromptBatch
 
 #: ImageNet statistics, those of SAM 2.
 MEAN = (0.485, 0.456, 0.406)

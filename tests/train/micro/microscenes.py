@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from train.data import Still
+from train.micro.data import Still
 
 
 def discs(size: int = 96, seed: int = 0) -> Still:

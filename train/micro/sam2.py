@@ -1,6 +1,6 @@
 """Train the micro SAM 2.
 
-``python -m train.micro_sam2 --data DIR --out DIR --minutes M [--resume]``.
+``python -m train.micro.sam2 --data DIR --out DIR --minutes M [--resume]``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engines.build import build_sam2
 from train.checkpoint import Average, export_weights, load_checkpoint, save_checkpoint
-from train.motion import Clip
-from train.pool import Pool, load_pool
-from train.segmenter import FINER_PROMPT_CODE, DenseHead
-from train.steps import StepOptions, training_loss
+from train.micro.motion import Clip
+from train.micro.pool import Pool, load_pool
+from train.micro.segmenter import FINER_PROMPT_CODE, DenseHead
+from train.micro.steps import StepOptions, training_loss
 
 #: Rotary pairs an axis, the fastest ones, that make memory reading local, and their strength.
 LOCAL_PAIRS = 10

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from engines.dense import dense_features
 from engines.micro_text import ByteTokenizer
-from train.attributes import AttributeHead
-from train.clip_data import IGNORE, Scene, patch_targets
-from train.words import NEGATIVES, Concept, queries_for
+from train.micro.attributes import AttributeHead
+from train.micro.clip_data import IGNORE, Scene, patch_targets
+from train.micro.words import NEGATIVES, Concept, queries_for
 
 #: CLIP's own image statistics.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -32,7 +32,7 @@ def evidence(features: Tensor, queries: Tensor, negatives: Tensor, scale: Tensor
     Args:
         features: (N, D) image or patch embeddings.
         queries: (Q, D) text embeddings.
-        negatives: (K, D) text embeddings of :data:`train.words.NEGATIVES`.
+        negatives: (K, D) text embeddings of :data:`train.micro.words.NEGATIVES`.
         scale: CLIP's ``logit_scale``, exponentiated.
 
     Returns:

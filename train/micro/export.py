@@ -1,6 +1,6 @@
 """Export a checkpoint's weights as the shipped fp16 safetensors.
 
-``python -m train.export_micro CHECKPOINT OUT.safetensors [--last]``
+``python -m train.micro.export CHECKPOINT OUT.safetensors [--last]``
 """
 
 from __future__ import annotations

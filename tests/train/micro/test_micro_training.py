@@ -12,18 +12,19 @@ from sam2.modeling.position_encoding import apply_rotary_enc
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engines.micro_text import ByteTokenizer
-from tests.train.microscenes import discs
-from train import micro_clip, micro_sam2
-from train.attributes import attributes_of
+from tests.train.micro.microscenes import discs
 from train.checkpoint import export_weights, load_checkpoint, load_weights, save_checkpoint
-from train.clip_data import Scene, crop_anywhere, shapes_scene
-from train.clip_losses import clip_loss, encode_texts, evidence
-from train.evaluate_sam2 import measure_films, measure_stills, squeeze
-from train.motion import Clip
-from train.pool import Pool
-from train.segmenter import DenseHead
-from train.steps import StepOptions, spoil, training_loss
-from train.words import NUCLEUS, shape_concept
+from train.micro import clip as micro_clip
+from train.micro import sam2 as micro_sam2
+from train.micro.attributes import attributes_of
+from train.micro.clip_data import Scene, crop_anywhere, shapes_scene
+from train.micro.clip_losses import clip_loss, encode_texts, evidence
+from train.micro.evaluate_sam2 import measure_films, measure_stills, squeeze
+from train.micro.motion import Clip
+from train.micro.pool import Pool
+from train.micro.segmenter import DenseHead
+from train.micro.steps import StepOptions, spoil, training_loss
+from train.micro.words import NUCLEUS, shape_concept
 
 
 @pytest.fixture(autouse=True)

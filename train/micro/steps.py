@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
-from train.losses import candidates_loss, iou_loss, mask_loss, score_loss
-from train.motion import Clip
-from train.sampling import (
+from train.micro.losses import candidates_loss, iou_loss, mask_loss, score_loss
+from train.micro.motion import Clip
+from train.micro.sampling import (
     PromptBatch,
     box_of,
     click_in,
@@ -21,7 +21,7 @@ from train.sampling import (
     sample_prompts,
     visible_objects,
 )
-from train.segmenter import (
+from train.micro.segmenter import (
     Decoded,
     DenseHead,
     Features,

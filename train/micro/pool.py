@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.data import DataError, Still, is_held_out, read_dsb2018, read_laptrack
-from train.motion import Clip, clip_from_still, random_look
+from train.micro.data import DataError, Still, is_held_out, read_dsb2018, read_laptrack
+from train.micro.motion import Clip, clip_from_still, random_look
 
 #: Side of the model input in pixels.
 SIZE = 256
@@ -82,7 +82,7 @@ def load_pool(data: Path, films: Path | None, held_out: bool) -> Pool:
 
     Args:
         data: folder with ``dsb2018_nuclei`` and, if there, ``laptrack_crops``.
-        films: folder of ``*.npz`` written by ``train.films``, or None.
+        films: folder of ``*.npz`` written by ``train.micro.films``, or None.
         held_out: which side of the split.
     """
     stills = [s for s in read_dsb2018(data / "dsb2018_nuclei") if is_held_out(s.name) == held_out]
@@ -95,7 +95,9 @@ def read_films(folder: Path, held_out: bool) -> list[Film]:
     """Read drawn films: ``train_*.npz`` or ``val_*.npz`` with ``images`` and ``ids``."""
     paths = sorted(folder.glob("val_*.npz" if held_out else "train_*.npz"))
     if not paths:
-        raise DataError(f"{folder}: no films; draw them with python -m train.films --out {folder}")
+        raise DataError(
+            f"{folder}: no films; draw them with python -m train.micro.films --out {folder}"
+        )
     films = []
     for path in paths:
         with np.load(path, allow_pickle=False) as file:

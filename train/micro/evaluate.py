@@ -1,6 +1,6 @@
 """Measure micro weights.
 
-``python -m train.evaluate_micro --data DIR --films DIR [--weights FILE] [--overlays DIR]``.
+``python -m train.micro.evaluate --data DIR --films DIR [--weights FILE] [--overlays DIR]``.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engines.build import build_sam2
 from train.checkpoint import load_checkpoint, load_weights
-from train.data import Still, is_held_out, read_dsb2018, read_pairs
-from train.evaluate_sam2 import (
+from train.micro.data import Still, is_held_out, read_dsb2018, read_pairs
+from train.micro.evaluate_sam2 import (
     film_tensors,
     measure_films,
     measure_stills,
     prompts_for,
     squeeze,
 )
-from train.follow import follow
-from train.pool import read_films
+from train.micro.follow import follow
+from train.micro.pool import read_films
 
-SHIPPED = Path(__file__).resolve().parent.parent / "engines" / "weights"
+SHIPPED = Path(__file__).resolve().parents[2] / "engines" / "weights"
 
 
 def load_model(weights: Path) -> SAM2Base:
@@ -95,7 +95,9 @@ def main() -> None:
     """Print one JSON object with all figures."""
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--data", type=Path, required=True, help="folder with the data sets")
-    p.add_argument("--films", type=Path, required=True, help="folder of python -m train.films")
+    p.add_argument(
+        "--films", type=Path, required=True, help="folder of python -m train.micro.films"
+    )
     p.add_argument("--weights", type=Path, default=SHIPPED / "micro_sam2.safetensors")
     p.add_argument("--overlays", type=Path, help="folder for pictures")
     p.add_argument("--threads", type=int, default=2)

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stream.synth import CellFilm, draw_shapes
-from train.data import BoxedImage, Still, is_held_out, read_bccd, read_dsb2018
-from train.films import TRAINING_SEEDS, VALIDATION_SEEDS, spec_of, squeeze, squeeze_ids
-from train.motion import clip_from_still, random_look
-from train.words import (
+from train.micro.data import BoxedImage, Still, is_held_out, read_bccd, read_dsb2018
+from train.micro.films import TRAINING_SEEDS, VALIDATION_SEEDS, spec_of, squeeze, squeeze_ids
+from train.micro.motion import clip_from_still, random_look
+from train.micro.words import (
     BACKGROUND,
     ERYTHROCYTE,
     LEUKOCYTE,

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.train.microscenes import discs
-from train.clip_data import IGNORE, patch_targets, shapes_scene, smear_scene
-from train.data import (
+from tests.train.micro.microscenes import discs
+from train.micro.clip_data import IGNORE, patch_targets, shapes_scene, smear_scene
+from train.micro.data import (
     BoxedImage,
     DataError,
     Still,
@@ -21,10 +21,10 @@ from train.data import (
     read_dsb2018,
     read_laptrack,
 )
-from train.losses import mask_loss
-from train.motion import clip_from_still
-from train.sampling import masks_of, sample_prompts
-from train.words import ERYTHROCYTE, NUCLEUS, queries_for, shape_concept
+from train.micro.losses import mask_loss
+from train.micro.motion import clip_from_still
+from train.micro.sampling import masks_of, sample_prompts
+from train.micro.words import ERYTHROCYTE, NUCLEUS, queries_for, shape_concept
 
 
 def write_pair(folder: Path, stem: str, still: Still) -> None:

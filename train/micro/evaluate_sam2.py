@@ -10,10 +10,10 @@ from PIL import Image
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
-from train.data import Still
-from train.follow import follow, mask_iou, segment
-from train.pool import SIZE, Film
-from train.sampling import (
+from train.micro.data import Still
+from train.micro.follow import follow, mask_iou, segment
+from train.micro.pool import SIZE, Film
+from train.micro.sampling import (
     PromptBatch,
     background_click,
     box_of,

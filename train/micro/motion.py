@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from train.data import Still
+from train.micro.data import Still
 
 #: Ids of mirrored copies beyond a still's border start here; the copies are objects of their own.
 _MIRRORED = 20000

@@ -1,6 +1,6 @@
 """Train the micro CLIP.
 
-``python -m train.micro_clip --data DIR --out DIR --minutes M [--resume]``
+``python -m train.micro.clip --data DIR --out DIR --minutes M [--resume]``
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engines.build import build_clip
 from engines.micro_text import ByteTokenizer
-from train.attributes import AttributeHead
 from train.checkpoint import Average, export_weights, load_checkpoint, save_checkpoint
-from train.clip_data import ClipPool, Scene, crop_anywhere, crop_object
-from train.clip_losses import clip_loss
+from train.micro.attributes import AttributeHead
+from train.micro.clip_data import ClipPool, Scene, crop_anywhere, crop_object
+from train.micro.clip_losses import clip_loss
 
 #: Factor on the last block's key weights at birth.
 KEY_GAIN = 2.0

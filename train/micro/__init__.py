@@ -1,0 +1,1 @@
+"""The micro models: their data, recipes and measurements."""
