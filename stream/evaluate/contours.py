@@ -38,7 +38,11 @@ def contour_accuracy(truth: BoolMask, result: BoolMask, tolerance: float = TOLER
         ValueError: The masks differ in shape.
     """
     check_alike(truth, result)
-    true_points, result_points = contour(truth), contour(result)
+    union = truth | result
+    if not union.any():
+        return 1.0
+    inside = _near(union)
+    true_points, result_points = contour(truth[inside]), contour(result[inside])
     if not len(true_points) or not len(result_points):
         return 1.0 if len(true_points) == len(result_points) else 0.0
     radius_px = tolerance_px(truth.shape, tolerance)
@@ -59,6 +63,20 @@ def contour(mask: BoolMask) -> npt.NDArray[np.intp]:
 def tolerance_px(shape: tuple[int, ...], tolerance: float = TOLERANCE) -> int:
     """Return the radius in pixels within which two contours of an (H, W) frame agree."""
     return math.ceil(tolerance * math.hypot(shape[0], shape[1]))
+
+
+def _near(union: BoolMask) -> tuple[slice, slice]:
+    """Return the part of a frame in which all contours of masks with this union lie.
+
+    Args:
+        union: (H, W) bool with at least one pixel.
+    """
+    rows, columns = np.flatnonzero(union.any(axis=1)), np.flatnonzero(union.any(axis=0))
+    # One pixel more on each side: there a contour is seen to end, or the frame does.
+    return (
+        slice(max(int(rows[0]) - 1, 0), int(rows[-1]) + 2),
+        slice(max(int(columns[0]) - 1, 0), int(columns[-1]) + 2),
+    )
 
 
 def _share_near(

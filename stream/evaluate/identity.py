@@ -90,7 +90,10 @@ class IdentityTally:
         Raises:
             ValueError: A mask differs from the truth in shape.
         """
-        seen = overlaps(truth, found)
+        self.take(overlaps(truth, found))
+
+    def take(self, seen: Overlaps) -> None:
+        """Take in the next frame, whose overlaps are known already."""
         self._true.update(seen.true_ids)
         self._found.update(seen.found_ids)
         for row, column in np.argwhere(seen.iou >= self._match_iou).tolist():

@@ -6,14 +6,14 @@ Methodology for Video Object Segmentation". Two empty masks agree: J = 1. One em
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from stream.frame import BoolMask
+from stream.frame import BoolMask, TrackedObject
 
 Ids = npt.NDArray[np.uint16]
 
@@ -44,6 +44,14 @@ class Overlaps:
     iou: npt.NDArray[np.float64]
     """(T, P) intersection over union of each true with each found object."""
 
+    def row(self, true_id: int) -> int | None:
+        """Return the row of a true object; None where it has no pixel in this frame."""
+        return self.true_ids.index(true_id) if true_id in self.true_ids else None
+
+    def column(self, found_id: int) -> int | None:
+        """Return the column of a found object; None where it has no pixel in this frame."""
+        return self.found_ids.index(found_id) if found_id in self.found_ids else None
+
 
 def overlaps(truth: Ids, found: Mapping[int, BoolMask]) -> Overlaps:
     """Return the IoU of all true objects of a frame with all that were found.
@@ -55,18 +63,33 @@ def overlaps(truth: Ids, found: Mapping[int, BoolMask]) -> Overlaps:
     Raises:
         ValueError: A mask differs from the truth in shape.
     """
+    for mask in found.values():
+        check_alike(truth, mask)
+    return _overlaps(truth, ((found_id, truth[mask]) for found_id, mask in found.items()))
+
+
+def overlaps_of(truth: Ids, objects: Sequence[TrackedObject]) -> Overlaps:
+    """Return the same as `overlaps` for objects whose masks are cut to their boxes."""
+    return _overlaps(truth, ((item.id, _covered(truth, item)) for item in objects))
+
+
+def _covered(truth: Ids, item: TrackedObject) -> Ids:
+    x0, y0, x1, y1 = item.box
+    covered: Ids = truth[y0:y1, x0:x1][item.mask]
+    return covered
+
+
+def _overlaps(truth: Ids, covered: Iterable[tuple[int, Ids]]) -> Overlaps:
+    """Count from the true ids under each found object's pixels."""
     areas = np.bincount(truth.ravel(), minlength=1)
     areas[0] = 0
     true_ids = np.flatnonzero(areas)
     found_ids, rows = [], []
-    for found_id, mask in found.items():
-        check_alike(truth, mask)
-        inside = np.bincount(truth[mask], minlength=len(areas))
-        area = int(inside.sum())
-        if area:
+    for found_id, under in covered:
+        if under.size:
             found_ids.append(found_id)
-            shared = inside[true_ids]
-            rows.append(shared / (areas[true_ids] + area - shared))
+            shared = np.bincount(under, minlength=len(areas))[true_ids]
+            rows.append(shared / (areas[true_ids] + under.size - shared))
     iou = np.array(rows, dtype=np.float64).reshape(len(found_ids), len(true_ids)).T
     return Overlaps(tuple(true_ids.tolist()), tuple(found_ids), iou)
 

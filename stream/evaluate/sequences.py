@@ -12,7 +12,7 @@ object keeps its id from frame to frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +55,8 @@ class AnnotatedFrame:
     """(H, W, 3) uint8 RGB; 16 bit is normalised as a live source's is."""
     ids: Ids
     """(H, W) uint16, 0 background."""
+    name: str = ""
+    """The picture's, without its suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,15 @@ class AnnotatedSequence:
                 maker = FrameMaker(self.name, levels)
             frame = maker.make(image, float(index), 0)[-1]
             assert isinstance(frame, Frame), "a maker's last item is the frame"
-            yield AnnotatedFrame(index, frame.rgb, ids)
+            yield AnnotatedFrame(index, frame.rgb, ids, image_path.stem)
 
 
 def find_sequences(
-    root: Path, *, frames: int | None = None, stills: bool = False
+    root: Path,
+    *,
+    frames: int | None = None,
+    stills: bool = False,
+    wanted: Callable[[str], bool] | None = None,
 ) -> list[AnnotatedSequence]:
     """Find the sequences of a folder and check every file that will be read.
 
@@ -102,6 +108,8 @@ def find_sequences(
         root: A folder in one of the three layouts.
         frames: Only the first so many frames of each; None for all.
         stills: Every picture stands alone, so that sizes may differ.
+        wanted: Says by a picture's name, without its suffix, whether it is taken; None for all. A
+            sequence of which none is left is not given.
 
     Raises:
         SequenceError: Any problem; it lists all of them.
@@ -112,12 +120,13 @@ def find_sequences(
     found = []
     for name, images, masks in _folders(root, problems):
         own: list[str] = []
-        pairs = _pairs(images, masks, own)[:frames]
+        pairs = [p for p in _pairs(images, masks, own) if wanted is None or wanted(p[0].stem)]
+        pairs = pairs[:frames]
         _check_pairs(pairs, stills, own)
         problems += [f"{name}: {problem}" for problem in own]
-        found.append(
-            AnnotatedSequence(name, tuple(i for i, _ in pairs), tuple(m for _, m in pairs), stills)
-        )
+        if pairs:
+            images_of, masks_of = zip(*pairs, strict=True)
+            found.append(AnnotatedSequence(name, images_of, masks_of, stills))
     if problems:
         raise SequenceError(root, problems)
     return found
