@@ -30,6 +30,7 @@ from engines.clip_models import (
 from engines.errors import ModelError
 from engines.settings import Cleanup, Limits, Savings
 from engines.tracker import Tracker
+from engines.trained import WEIGHTS_FILE, trained_of
 
 WEIGHTS_DIR = Path(__file__).parent / "weights"
 MICRO_FILES = {"sam2": "micro_sam2.safetensors", "clip": "micro_clip.safetensors"}
@@ -94,8 +95,10 @@ def load_tracker(
 
     Args:
         name: `micro`, `sam2.1-tiny`, `sam2.1-small`, `sam2.1-base-plus` or `sam2.1-large`.
-        weights: A local path, a hub id, `random:SEED`, or None for the model's own default.
-        image_size: Side of the square input in pixels; None for the model's own.
+        weights: A local path, a folder that training wrote, a hub id, `random:SEED`, or None for
+            the model's own default.
+        image_size: Side of the square input in pixels; None for the one it was trained at, or the
+            model's own.
         backend: `torch`.
         precision: `fp32`, `bf16`, `fp16`, or `auto`: bf16 where the processor has it.
         device: A torch device.
@@ -156,14 +159,20 @@ def load_sam2(name: str, weights: str | None = None, image_size: int | None = No
             "(`maskcast models` says which are present)"
         )
 
+    trained = trained_of("sam2", name, weights)
+    size = image_size or (trained.image_size if trained else None)
+    if trained is not None:
+        weights = str(Path(str(weights)).expanduser() / WEIGHTS_FILE)
+
     def build() -> Any:
         try:
-            return build_sam2(name, image_size)
+            return build_sam2(name, size)
         except ValueError as error:
             raise ModelError(str(error)) from error
 
     hub_id, hub_file = _HUB_FILES.get(name, ("", ""))
-    return _load(name, weights, build, hub_id, (hub_file,), MICRO_FILES["sam2"], "--weights")
+    files = (hub_file or WEIGHTS_FILE,)
+    return _load(name, weights, build, hub_id, files, MICRO_FILES["sam2"], "--weights")
 
 
 def load_clip(name: str, weights: str | None = None) -> Loaded:

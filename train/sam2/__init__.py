@@ -1,0 +1,1 @@
+"""Fine-tuning of SAM 2 on images and films with instance masks."""
