@@ -57,7 +57,11 @@ def dense_features(
 
 
 def dense_pass(
-    visual: Any, images: Tensor, mode: str = "naclip", sigma: float = NEIGHBOURHOOD
+    visual: Any,
+    images: Tensor,
+    mode: str = "naclip",
+    sigma: float = NEIGHBOURHOOD,
+    positions: Tensor | None = None,
 ) -> DensePass:
     """Embed images as a whole and patch by patch, and keep every block's keys and values.
 
@@ -69,6 +73,8 @@ def dense_pass(
             et al. 2024, arXiv 2407.12442), MaskCLIP (Zhou et al. 2022, arXiv 2112.01071), or
             ``vanilla``: the last block as it was trained.
         sigma: NACLIP's neighbourhood in patches.
+        positions: (1 + N, width) position embeddings, the class token's first; None for those of
+            :func:`position_embeddings`. Training gives those of a part of a larger picture.
 
     Raises:
         ModelError: if the tower is not a plain vision transformer.
@@ -77,7 +83,7 @@ def dense_pass(
     if mode not in MODES:
         raise ValueError(f"mode {mode!r} is unknown; accepted are {', '.join(MODES)}")
     require_plain_vit(visual)
-    tokens, grid = _embed(visual, images)
+    tokens, grid = _embed(visual, images, positions)
     start = tokens[:, :1]
     *early, last = visual.transformer.resblocks
     keys, values = [], []
@@ -153,7 +159,7 @@ def position_embeddings(visual: Any, grid: tuple[int, int]) -> Tensor:
     return torch.cat([table[:1], resized[0].flatten(1).t().to(table.dtype)])
 
 
-def _embed(visual: Any, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+def _embed(visual: Any, images: Tensor, positions: Tensor | None) -> tuple[Tensor, tuple[int, int]]:
     patch = visual.conv1.kernel_size
     height, width = images.shape[-2:]
     if height % patch[0] or width % patch[1] or not height or not width:
@@ -165,7 +171,9 @@ def _embed(visual: Any, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
     grid = (int(maps.shape[2]), int(maps.shape[3]))
     patches = maps.flatten(2).transpose(1, 2)
     head = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
-    tokens = torch.cat([head, patches], dim=1) + position_embeddings(visual, grid).to(patches.dtype)
+    if positions is None:
+        positions = position_embeddings(visual, grid)
+    tokens = torch.cat([head, patches], dim=1) + positions.to(patches.dtype)
     return visual.ln_pre(tokens), grid
 
 

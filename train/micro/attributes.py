@@ -53,12 +53,15 @@ class AttributeHead(nn.Module):
             concepts: what the rows show.
         """
         known = concept >= 0
-        features, concept = features[known].float(), concept[known]
+        # Only the direction of an embedding means anything later on.
+        features = F.normalize(features[known].float(), dim=-1) * 10.0
+        concept = concept[known]
         total = features.sum() * 0.0
         if not len(concept):
             return total
         for name, head in self.heads.items():
-            truth = torch.tensor([attributes_of(c)[name] for c in concepts])[concept]
+            index = torch.tensor([attributes_of(c)[name] for c in concepts], device=concept.device)
+            truth = index[concept]
             there = truth >= 0
             if not bool(there.any()):
                 continue

@@ -102,6 +102,33 @@ def _best_iou(mask: np.ndarray, ids: np.ndarray) -> float:
     return float((shared[1:] / np.maximum(union[1:], 1)).max(initial=0.0))
 
 
+def calibrate_files(
+    sam2: Path | None, clip: Path | None, films: int, frames: int, out: Path
+) -> Calibration:
+    """Collect, fit and store.
+
+    Args:
+        sam2: weights of the micro SAM 2; None for the packaged ones.
+        clip: weights of the micro CLIP; None for the packaged ones.
+        films: how many are drawn.
+        frames: of each that are looked at.
+        out: the file that is written.
+    """
+    tracker = load_tracker("micro", weights=str(sam2) if sam2 is not None else None)
+    model = load_clip("micro", str(clip) if clip is not None else None).model
+    settings = DetectorSettings(sweep_grid=16, min_score=0.0, min_quality=0.2, one_piece=True)
+    detector = TextDetector(
+        tracker.model,
+        model,
+        text_bank(model, "micro"),
+        settings,
+        rendered_prompts="micro" in RENDERED_PROMPTS,
+    )
+    found = fit_films(collect(detector, tracker, films, frames))
+    found.write(out)
+    return found
+
+
 def main() -> None:
     """Collect, fit, print and store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -113,20 +140,7 @@ def main() -> None:
         parser.error(f"--films {args.films} --frames {args.frames}: accepted are 2 and 1 or more")
     if not args.out.resolve().parent.is_dir():
         parser.error(f"--out {args.out}: its folder is not there; make it first")
-    tracker = load_tracker("micro")
-    clip = load_clip("micro").model
-    settings = DetectorSettings(sweep_grid=16, min_score=0.0, min_quality=0.2, one_piece=True)
-    detector = TextDetector(
-        tracker.model,
-        clip,
-        text_bank(clip, "micro"),
-        settings,
-        rendered_prompts="micro" in RENDERED_PROMPTS,
-    )
-    films = collect(detector, tracker, args.films, args.frames)
-    found = fit_films(films)
-    found.write(args.out)
-    print(json.dumps(asdict(found)))
+    print(json.dumps(asdict(calibrate_files(None, None, args.films, args.frames, args.out))))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stream.synth import CellFilm, draw_shapes
-from train.micro.data import BoxedImage, Still, is_held_out, read_bccd, read_dsb2018
+from train.micro.data import (
+    HELD_OUT_PERCENT,
+    BoxedImage,
+    Still,
+    is_held_out,
+    read_bccd,
+    read_dsb2018,
+)
 from train.micro.films import TRAINING_SEEDS, VALIDATION_SEEDS, spec_of, squeeze, squeeze_ids
 from train.micro.motion import clip_from_still, random_look
 from train.micro.words import (
@@ -29,6 +36,8 @@ from train.micro.words import (
 
 #: Side of the crops that most steps see, and of whole scenes, which the detector sees.
 CROP, SCENE = 256, 512
+#: Side of the windows that are cut from scenes around objects, and of the model's patches.
+WINDOW, PATCH = 192, 16
 #: Region number of pixels about which nothing is claimed.
 IGNORE = -1
 _BLOOD = {"RBC": ERYTHROCYTE, "WBC": LEUKOCYTE, "Platelets": THROMBOCYTE}
@@ -44,6 +53,7 @@ class Scene:
         objects: (H, W) int64 instance numbers, 0 none.
         concepts: what the regions are; the first is background.
         whole: index of the concept that the picture as a whole shows, or -1.
+        corner: row and column in patches where a window was cut from a scene, or None.
     """
 
     image: Tensor
@@ -51,6 +61,7 @@ class Scene:
     objects: Tensor
     concepts: tuple[Concept, ...]
     whole: int = IGNORE
+    corner: tuple[int, int] | None = None
 
 
 class ClipPool:
@@ -61,14 +72,25 @@ class ClipPool:
         held_out: which side of the split.
         frames: synthetic film frames to draw.
         extra_shapes: share of scenes that are shapes, on top of those of the ordinary mixture.
+        percent: size of the side that is never trained on.
     """
 
-    def __init__(self, data: Path, held_out: bool, frames: int, extra_shapes: float = 0.0) -> None:
+    def __init__(
+        self,
+        data: Path,
+        held_out: bool,
+        frames: int,
+        extra_shapes: float = 0.0,
+        percent: int = HELD_OUT_PERCENT,
+    ) -> None:
         self.extra_shapes = extra_shapes
         self.stills = [
-            s for s in read_dsb2018(data / "dsb2018_nuclei") if is_held_out(s.name) == held_out
+            s
+            for s in read_dsb2018(data / "dsb2018_nuclei")
+            if is_held_out(s.name, percent) == held_out
         ]
-        self.smears = [b for b in read_bccd(data / "bccd_blood") if is_held_out(b.name) == held_out]
+        smears = read_bccd(data / "bccd_blood") if (data / "bccd_blood").is_dir() else []
+        self.smears = [b for b in smears if is_held_out(b.name, percent) == held_out]
         base = VALIDATION_SEEDS if held_out else TRAINING_SEEDS + 50_000
         self.frames = [film_still(base + i) for i in range(frames)]
 
@@ -84,7 +106,7 @@ class ClipPool:
             return self._of_still(self.frames[int(rng.integers(len(self.frames)))], rng, plain)
         if kind < 0.62:
             return self.nuclei(rng)
-        if kind < 0.78:
+        if kind < 0.78 and self.smears:
             return smear_scene(self.smears[int(rng.integers(len(self.smears)))], rng, plain)
         if kind < 0.97:
             return shapes_scene(rng)
@@ -196,12 +218,39 @@ def crop_anywhere(scene: Scene, rng: np.random.Generator) -> Scene:
     )
 
 
+def window_at_object(scene: Scene, rng: np.random.Generator) -> Scene | None:
+    """A part of a scene at its own scale around one of its objects, cut along patches."""
+    chosen = _some_object(scene, rng)
+    if chosen is None:
+        return None
+    rows, columns = torch.nonzero(scene.objects == chosen, as_tuple=True)
+    centre = (float(rows.float().mean()), float(columns.float().mean()))
+    last = (SCENE - WINDOW) // PATCH
+    corner = [
+        int(np.clip(round((c - WINDOW / 2 + rng.normal(0, 12)) / PATCH), 0, last)) for c in centre
+    ]
+    y, x = corner[0] * PATCH, corner[1] * PATCH
+    part = (slice(y, y + WINDOW), slice(x, x + WINDOW))
+    return Scene(
+        scene.image[:, part[0], part[1]],
+        scene.regions[part],
+        scene.objects[part],
+        scene.concepts,
+        corner=(corner[0], corner[1]),
+    )
+
+
+def _some_object(scene: Scene, rng: np.random.Generator) -> int | None:
+    numbers = np.flatnonzero(np.bincount(scene.objects.numpy().ravel()))
+    numbers = numbers[numbers > 0]
+    return int(rng.choice(numbers)) if len(numbers) else None
+
+
 def crop_object(scene: Scene, rng: np.random.Generator) -> Scene | None:
     """One object, enlarged; its surroundings raw, grey or dimmed, as a verifier would show it."""
-    numbers = torch.unique(scene.objects)[1:]
-    if len(numbers) == 0:
+    chosen = _some_object(scene, rng)
+    if chosen is None:
         return None
-    chosen = int(numbers[int(rng.integers(len(numbers)))])
     mask = scene.objects == chosen
     rows, columns = torch.nonzero(mask, as_tuple=True)
     if len(rows) < 60:
@@ -245,7 +294,7 @@ def patch_targets(regions: Tensor, patch: int = 16) -> Tensor:
     out = torch.full((rows, columns), IGNORE, dtype=torch.long)
     area = patch * patch
     out[(blocks == 0).sum(dim=2) >= 0.96 * area] = 0
-    for region in torch.unique(regions).tolist():
+    for region in range(int(regions.max()) + 1):
         if region > 0:
             out[(blocks == region).sum(dim=2) >= 0.55 * area] = region
     return out

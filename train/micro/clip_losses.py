@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.dense import dense_features
+from engines.dense import dense_pass, position_embeddings
 from engines.micro_text import ByteTokenizer
 from train.micro.attributes import AttributeHead
-from train.micro.clip_data import IGNORE, Scene, patch_targets
+from train.micro.clip_data import IGNORE, PATCH, SCENE, Scene, patch_targets
 from train.micro.words import NEGATIVES, Concept, queries_for
 
+#: Side, in half patches, of the surroundings in which a patch is asked for its object's outline.
+OUTLINE = 10
+#: Of the outlines' loss: a half of this, and the other losses keep it from being learnt.
+OUTLINE_WEIGHT = 10.0
 #: CLIP's own image statistics.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -23,7 +29,8 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 def normalise(images: Tensor) -> Tensor:
     """(B, 3, H, W) in [0, 1] -> normalised by :data:`MEAN` and :data:`STD`."""
-    return (images - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    mean = torch.tensor(MEAN, device=images.device)[:, None, None]
+    return (images - mean) / torch.tensor(STD, device=images.device)[:, None, None]
 
 
 def evidence(features: Tensor, queries: Tensor, negatives: Tensor, scale: Tensor) -> Tensor:
@@ -53,6 +60,10 @@ class Answers:
 
     table: Tensor
     relevant: Tensor
+
+    def to(self, device: torch.device) -> Answers:
+        """The same answers on another device."""
+        return Answers(self.table.to(device), self.relevant.to(device))
 
 
 def answers_for(concepts: list[Concept], queries: list[str]) -> Answers:
@@ -112,14 +123,17 @@ def clip_loss(
         concepts.extend(scene.concepts[1:])
         patches.append(rows[patch_targets(scene.regions)])
         wholes.append(rows[scene.whole])
-    queries = queries_for(list({c.name: c for c in concepts}.values())[:12], rng, 36)
-    answers = answers_for(concepts, queries)
-    texts = encode_texts(model, tokenizer([*queries, *NEGATIVES]))
+    queries = queries_for(list({c.name: c for c in concepts}.values())[:12], rng, 44)
+    device = next(model.parameters()).device
+    answers = answers_for(concepts, queries).to(device)
+    texts = encode_texts(model, tokenizer([*queries, *NEGATIVES]).to(device))
     asked, negatives = texts[: len(queries)], texts[len(queries) :]
-    images = normalise(torch.stack([s.image for s in scenes]))
-    whole, dense = dense_features(model.visual, images, "naclip")
+    images = normalise(torch.stack([s.image for s in scenes]).to(device))
+    with _tokens_before_last(model.visual) as early:
+        found = dense_pass(model.visual, images, "naclip", positions=_positions(model, scenes))
+    whole, dense, tokens = found.whole, found.patches, early[0][:, 1:].float()
     scale = model.logit_scale.float().exp()
-    at_patch, at_whole = torch.stack(patches).flatten(), torch.stack(wholes)
+    at_patch, at_whole = torch.stack(patches).flatten().to(device), torch.stack(wholes).to(device)
     by_patch = evidence(dense.flatten(0, 2), asked, negatives, scale)
     patch_loss, shown = grouped_loss(by_patch, at_patch, answers)
     by_image = evidence(whole, asked, negatives, scale)
@@ -127,8 +141,105 @@ def clip_loss(
     shown |= {f"whole_{k}": v for k, v in image_shown.items()}
     plain = _head(heads, "patches").loss(dense.flatten(0, 2), at_patch, concepts)
     plain = plain + 0.5 * _head(heads, "wholes").loss(whole, at_whole, concepts)
+    norm, classes = _parts(heads["early"])
+    plain = plain + classes.loss(norm(tokens).flatten(0, 1), at_patch, concepts)
+    drawn = _outline_loss(heads["outlines"](tokens), scenes)
     shown |= {"plain": float(plain.detach()), "scale": float(scale.detach())}
-    return patch_loss + 0.5 * image_loss + plain, shown
+    shown["outlines"] = float(drawn.detach())
+    return patch_loss + 0.5 * image_loss + 0.3 * plain + OUTLINE_WEIGHT * drawn, shown
+
+
+def outline_loss(
+    model: Any, heads: nn.ModuleDict, scenes: list[Scene]
+) -> tuple[Tensor, dict[str, float]]:
+    """Loss of outlines and classes before the last block: what comes first, without any text."""
+    device = next(model.parameters()).device
+    images = normalise(torch.stack([s.image for s in scenes]).to(device))
+    with _tokens_before_last(model.visual) as early:
+        dense_pass(model.visual, images, "naclip", positions=_positions(model, scenes))
+    tokens = early[0][:, 1:].float()
+    concepts: list[Concept] = [scenes[0].concepts[0]]
+    rows = []
+    for scene in scenes:
+        table = [0, *range(len(concepts), len(concepts) + len(scene.concepts) - 1), IGNORE]
+        concepts.extend(scene.concepts[1:])
+        rows.append(torch.tensor(table)[patch_targets(scene.regions)])
+    norm, classes = _parts(heads["early"])
+    plain = classes.loss(
+        norm(tokens).flatten(0, 1), torch.stack(rows).flatten().to(device), concepts
+    )
+    drawn = _outline_loss(heads["outlines"](tokens), scenes)
+    shown = {"outlines": float(drawn.detach()), "classes": float(plain.detach())}
+    return 3.0 * drawn + 0.3 * plain, shown
+
+
+@contextmanager
+def _tokens_before_last(visual: Any) -> Iterator[list[Tensor]]:
+    """Catch the tokens that enter the last block."""
+    caught: list[Tensor] = []
+    hook = visual.transformer.resblocks[-1].ln_1.register_forward_pre_hook(
+        lambda module, inputs: caught.append(inputs[0])
+    )
+    try:
+        yield caught
+    finally:
+        hook.remove()
+
+
+def _positions(model: Any, scenes: list[Scene]) -> Tensor | None:
+    """Position embeddings of windows, as these patches have them in the whole scene.
+
+    One cut for the whole batch, that of its first window: what is learnt is to be relative.
+    """
+    if scenes[0].corner is None:
+        return None
+    side = SCENE // PATCH
+    table = position_embeddings(model.visual, (side, side))
+    y, x = scenes[0].corner
+    count = scenes[0].image.shape[-1] // PATCH
+    plane = table[1:].view(side, side, -1)[y : y + count, x : x + count]
+    return torch.cat([table[:1], plane.flatten(0, 1)])
+
+
+def outline_targets(objects: Tensor) -> tuple[Tensor, Tensor]:
+    """The mask of each patch's own object in its surroundings, and which patches have an object.
+
+    Args:
+        objects: (H, W) int64 instance numbers, 0 none.
+
+    Returns:
+        (rows, columns, OUTLINE * OUTLINE) float32 coverage of cells of half a patch, the patch in
+        the middle, and (rows, columns) bool.
+    """
+    numbers = torch.unique(objects)
+    numbers = numbers[numbers > 0]
+    rows, columns = objects.shape[0] // PATCH, objects.shape[1] // PATCH
+    if not len(numbers):
+        return torch.zeros(rows, columns, OUTLINE**2), torch.zeros(rows, columns, dtype=torch.bool)
+    masks = (objects[None] == numbers[:, None, None]).float()
+    cover = F.avg_pool2d(masks, PATCH)
+    cells = F.pad(F.avg_pool2d(masks, PATCH // 2), [(OUTLINE - 2) // 2] * 4)
+    around = F.unfold(cells[:, None], OUTLINE, stride=2).view(len(numbers), -1, rows, columns)
+    best, own = cover.max(dim=0)
+    index = own[None, None].expand(1, OUTLINE**2, -1, -1)
+    return around.gather(0, index)[0].permute(1, 2, 0), best > 0.02
+
+
+def _outline_loss(predicted: Tensor, scenes: list[Scene]) -> Tensor:
+    """Cross-entropy of outlines (B, N, OUTLINE * OUTLINE) at the patches that touch an object."""
+    pairs = [outline_targets(scene.objects) for scene in scenes]
+    target = torch.stack([t for t, _ in pairs]).flatten(1, 2).to(predicted.device)
+    near = torch.stack([n for _, n in pairs]).flatten(1).to(predicted.device)
+    if not bool(near.any()):
+        return predicted.sum() * 0.0
+    return F.binary_cross_entropy_with_logits(predicted[near].float(), target[near])
+
+
+def _parts(head: nn.Module) -> tuple[nn.Module, AttributeHead]:
+    assert isinstance(head, nn.Sequential)
+    classes = head[1]
+    assert isinstance(classes, AttributeHead)
+    return head[0], classes
 
 
 def _head(heads: nn.ModuleDict, name: str) -> AttributeHead:
@@ -145,5 +256,6 @@ def encode_texts(model: Any, tokens: Tensor) -> Tensor:
     length = int(tokens.argmax(dim=1).max()) + 1
     x = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
-    out: Tensor = x[torch.arange(len(x)), tokens.argmax(dim=1)] @ model.text_projection
+    rows = torch.arange(len(x), device=x.device)
+    out: Tensor = x[rows, tokens.argmax(dim=1)] @ model.text_projection
     return out

@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+#: Share of the real images that the packaged models were never trained on.
+HELD_OUT_PERCENT = 10
+
 Bytes = NDArray[np.uint8]
 Ids = NDArray[np.uint16]
 
@@ -51,7 +54,7 @@ class BoxedImage:
     classes: tuple[str, ...]
 
 
-def is_held_out(name: str, percent: int = 10) -> bool:
+def is_held_out(name: str, percent: int = HELD_OUT_PERCENT) -> bool:
     """Whether an image belongs to the validation split; depends on its name alone."""
     digest = hashlib.sha256(name.encode("utf-8")).digest()
     return int.from_bytes(digest[:4], "big") % 100 < percent

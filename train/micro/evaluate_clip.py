@@ -34,15 +34,21 @@ SHIPPED = Path(__file__).resolve().parents[2] / "engines" / "weights"
 SEEN_UNRELATED = ("dog", "car", "person", "tree", "汽车")
 
 
+def load_model(weights: Path) -> Any:
+    """Micro CLIP from exported weights, or from the average of a training checkpoint (``*.pt``)."""
+    model = build_clip("micro")
+    if weights.suffix == ".pt":
+        model.load_state_dict(load_checkpoint(weights)["average"])
+    else:
+        load_weights(model, weights)
+    return model
+
+
 class Reader:
     """A micro CLIP and what it makes of texts."""
 
-    def __init__(self, weights: Path) -> None:
-        self.model: Any = build_clip("micro")
-        if weights.suffix == ".pt":
-            self.model.load_state_dict(load_checkpoint(weights)["average"])
-        else:
-            load_weights(self.model, weights)
+    def __init__(self, model: Any) -> None:
+        self.model = model.eval()
         self.tokenizer = ByteTokenizer()
         self.negatives = self.texts(NEGATIVES)
         self.scale = self.model.logit_scale.detach().exp()
@@ -176,7 +182,7 @@ def main() -> None:
     p.add_argument("--threads", type=int, default=2)
     options = p.parse_args()
     torch.set_num_threads(options.threads)
-    reader = Reader(options.weights)
+    reader = Reader(load_model(options.weights))
     pool = ClipPool(options.data, True, options.count)
     rng = np.random.default_rng(76)
     drawn = [pool.film_scene(i) for i in range(options.count)]

@@ -1,16 +1,19 @@
-"""Draw synthetic cell films into ``*.npz`` files: ``python -m train.micro.films --out DIR``."""
+"""Drawn films of cells, as ``*.npz`` files."""
 
 from __future__ import annotations
 
-import argparse
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from rich.progress import track
 
 from stream.synth import LOOKS, CellFilm, CellFilmSpec
 from train.micro.pool import SIZE
+from train.micro.recipe import Films
 
 #: Seeds from here on belong to validation films; the demo's seeds are small numbers below the
 #: training ones.
@@ -58,29 +61,25 @@ def squeeze_ids(ids: np.ndarray, side: int) -> np.ndarray:
     return np.array(wide.resize((side, side), Image.Resampling.NEAREST)).astype(np.uint16)
 
 
-def main() -> None:
-    """Write training films and validation films; files that exist are kept."""
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--out", type=Path, required=True)
-    p.add_argument("--train", type=int, default=300)
-    p.add_argument("--val", type=int, default=8)
-    p.add_argument("--frames", type=int, default=12, help="frames of a training film")
-    p.add_argument("--val-frames", type=int, default=64)
-    options = p.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    jobs = [("val", VALIDATION_SEEDS + i, options.val_frames, 1) for i in range(options.val)]
-    jobs += [("train", TRAINING_SEEDS + i, options.frames, 3) for i in range(options.train)]
-    for part, seed, frames, every in jobs:
-        path = options.out / f"{part}_{seed}.npz"
-        if path.exists():
-            continue
-        fps = 30.0 if part == "val" else 30.0 / every
-        images, ids = draw(spec_of(seed, fps), frames)
+def draw_films(folder: Path, recipe: Films, say: Callable[[str], None]) -> None:
+    """Draw training films and held-out films; those that are there are kept.
+
+    Args:
+        folder: where they go, one `*.npz` a film.
+        recipe: how many, how long.
+        say: takes a line for the user before work that takes long.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [("val", VALIDATION_SEEDS + i, recipe.held_out_frames) for i in range(recipe.held_out)]
+    jobs += [("train", TRAINING_SEEDS + i, recipe.frames) for i in range(recipe.train)]
+    jobs = [job for job in jobs if not (folder / f"{job[0]}_{job[1]}.npz").is_file()]
+    if jobs:
+        say(f"draws {len(jobs)} films into {folder}")
+    for part, seed, frames in track(jobs, "films", disable=not sys.stderr.isatty()):
+        # Training films take every third frame: more happens in a short clip.
+        images, ids = draw(spec_of(seed, 30.0 if part == "val" else 10.0), frames)
+        path = folder / f"{part}_{seed}.npz"
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             np.savez(file, images=images, ids=ids)
         os.replace(partial, path)
-
-
-if __name__ == "__main__":
-    main()

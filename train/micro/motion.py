@@ -39,7 +39,7 @@ def clip_from_still(
     size: int,
     rng: np.random.Generator,
     donor: Still | None = None,
-    object_px: tuple[float, float] = (9.0, 64.0),
+    object_px: tuple[float, float] = (9.0, 96.0),
 ) -> Clip:
     """Animate a still.
 

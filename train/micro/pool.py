@@ -36,7 +36,7 @@ class Pool:
         film_share: probability that a clip comes from a film, if there are any.
     """
 
-    def __init__(self, stills: list[Still], films: list[Film], film_share: float = 0.5) -> None:
+    def __init__(self, stills: list[Still], films: list[Film], film_share: float = 0.35) -> None:
         self.groups: dict[str, list[Still]] = {}
         for still in stills:
             self.groups.setdefault(still.kind, []).append(still)
@@ -77,27 +77,30 @@ class Pool:
         return Clip(images.contiguous(), ids.contiguous())
 
 
-def load_pool(data: Path, films: Path | None, held_out: bool) -> Pool:
+def load_pool(
+    data: Path, films: Path | None, held_out: bool, percent: int, film_share: float = 0.35
+) -> Pool:
     """Read the training (or the held-out) part of all sources.
 
     Args:
         data: folder with ``dsb2018_nuclei`` and, if there, ``laptrack_crops``.
-        films: folder of ``*.npz`` written by ``train.micro.films``, or None.
+        films: folder of ``*.npz`` drawn by ``train.micro.films``, or None.
         held_out: which side of the split.
+        percent: size of the side that is never trained on.
+        film_share: of what is drawn from the pool.
     """
-    stills = [s for s in read_dsb2018(data / "dsb2018_nuclei") if is_held_out(s.name) == held_out]
+    nuclei = read_dsb2018(data / "dsb2018_nuclei")
+    stills = [s for s in nuclei if is_held_out(s.name, percent) == held_out]
     if not held_out and (data / "laptrack_crops").is_dir():
         stills += read_laptrack(data / "laptrack_crops")
-    return Pool(stills, read_films(films, held_out) if films else [])
+    return Pool(stills, read_films(films, held_out) if films else [], film_share)
 
 
 def read_films(folder: Path, held_out: bool) -> list[Film]:
     """Read drawn films: ``train_*.npz`` or ``val_*.npz`` with ``images`` and ``ids``."""
     paths = sorted(folder.glob("val_*.npz" if held_out else "train_*.npz"))
     if not paths:
-        raise DataError(
-            f"{folder}: no films; draw them with python -m train.micro.films --out {folder}"
-        )
+        raise DataError(f"{folder}: no films; maskcast train micro draws them into its folder")
     films = []
     for path in paths:
         with np.load(path, allow_pickle=False) as file:

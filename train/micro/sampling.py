@@ -33,6 +33,17 @@ class PromptBatch:
     box: Tensor | None
     click: Tensor | None
 
+    def to(self, device: torch.device) -> PromptBatch:
+        """The same prompts on another device."""
+        return PromptBatch(
+            self.frame.to(device),
+            self.object_id.to(device),
+            self.points.to(device),
+            self.labels.to(device),
+            None if self.box is None else self.box.to(device),
+            None if self.click is None else self.click.to(device),
+        )
+
 
 def visible_objects(ids: np.ndarray, smallest: int = SMALLEST_AREA) -> np.ndarray:
     """Ids with at least ``smallest`` pixels, ascending, without 0."""

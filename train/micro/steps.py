@@ -64,18 +64,20 @@ def training_loss(
     rng: np.random.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
     """Loss of a batch of clips of equal length, and its parts for the log."""
-    frames = len(clips[0].ids)
+    frames, device = len(clips[0].ids), next(model.parameters()).device
     # Frame-major: rows t * clips + v, so that one frame of all clips is a slice.
-    images = torch.stack([c.images for c in clips], dim=1).flatten(0, 1)
-    ids = torch.stack([c.ids for c in clips], dim=1).flatten(0, 1)
+    images = torch.stack([c.images for c in clips], dim=1).flatten(0, 1).to(device)
+    drawn_ids = torch.stack([c.ids for c in clips], dim=1).flatten(0, 1)
+    ids = drawn_ids.to(device)
     parts: dict[str, list[Tensor]] = {}
     features = encode(model, normalise(images))
     parts["dense"] = [options.dense_weight * dense.loss(features.raw, ids)]
     kinds = ("click", "box" if rng.random() < 0.75 else "click+box")
     for kind in kinds:
         count = max(1, round(options.prompts_per_frame * (0.6 if kind == "click" else 0.4)))
-        prompts = sample_prompts(ids.numpy(), count, kind, rng)
+        prompts = sample_prompts(drawn_ids.numpy(), count, kind, rng)
         if prompts is not None:
+            prompts = prompts.to(device)
             decoded = decode_prompts(model, features, prompts)
             target, present = masks_of(ids, prompts.frame, prompts.object_id, LOSS_STRIDE)
             tag = "click" if kind == "click" else "box"
@@ -84,7 +86,7 @@ def training_loss(
         _tracking_losses(model, features, ids, len(clips), options, rng, parts)
     means = {name: torch.stack(values).mean() for name, values in parts.items()}
     shown = {name: float(value.detach()) for name, value in means.items()}
-    total = sum((v for k, v in means.items() if not k.startswith("log_")), torch.zeros(()))
+    total = torch.stack([v for k, v in means.items() if not k.startswith("log_")]).sum()
     return total, shown
 
 
@@ -127,7 +129,7 @@ def _first_prompts(
 ) -> PromptBatch | None:
     """Choose objects of each clip's first frame and prompt them."""
     rows, clicks, boxes = [], [], []
-    for clip, marks in enumerate(ids.numpy()):
+    for clip, marks in enumerate(ids.cpu().numpy()):
         objects = visible_objects(marks, 30)
         if objects.size == 0:
             continue
@@ -158,19 +160,25 @@ def _tracking_losses(
     prompts = _first_prompts(ids[:clips], options.objects_per_clip, kind, rng)
     if prompts is None:
         return
+    prompts = prompts.to(ids.device)
     here = features.take(prompts.frame)
     truth, _ = masks_of(ids[:clips], prompts.frame, prompts.object_id)
     if kind == "mask":
         memory, decoded = remember_mask(model, here, truth)
         target = F.avg_pool2d(truth[:, None], LOSS_STRIDE)[:, 0]
         _decoded_losses(
-            decoded, target, torch.ones(len(truth), dtype=torch.bool), options, parts, "maskprompt"
+            decoded,
+            target,
+            torch.ones_like(truth[:, 0, 0], dtype=torch.bool),
+            options,
+            parts,
+            "maskprompt",
         )
     else:
         decoded = decode_prompts(model, features, prompts)
         index = decoded.best(multimask=kind == "click")
         memory = _remember_decoded(
-            model, here, decoded, index, torch.ones(len(index), dtype=torch.bool), prompts, rng
+            model, here, decoded, index, torch.ones_like(index, dtype=torch.bool), prompts, rng
         )
     # The conditioning frame may lie far back, as it does after minutes of live video.
     start = int(rng.integers(20, 2000)) if rng.random() < 0.4 else 1
@@ -210,7 +218,7 @@ def _remember_decoded(
     prompts: PromptBatch,
     rng: np.random.Generator,
 ) -> dict[str, object]:
-    rows = torch.arange(len(index))
+    rows = torch.arange(len(index), device=index.device)
     chosen = spoil(decoded.logits[rows, index], prompts.frame, rng)[:, None]
     return remember(model, here, chosen, decoded.tokens[rows, index], present)
 
@@ -235,7 +243,7 @@ def spoil(logits: Tensor, clip: Tensor, rng: np.random.Generator, share: float =
         other = int(rng.choice(others))
         height, width = (int(v) for v in rng.integers(side // 16, side // 4, 2))
         y, x = int(rng.integers(side - height)), int(rng.integers(side - width))
-        patch = torch.zeros(side, side, dtype=torch.bool)
+        patch = torch.zeros(side, side, dtype=torch.bool, device=logits.device)
         patch[y : y + height, x : x + width] = True
         if kind == 0:
             damaged = torch.maximum(logits[row], logits[other].detach())
@@ -249,7 +257,7 @@ def spoil(logits: Tensor, clip: Tensor, rng: np.random.Generator, share: float =
             patch.zero_()
             patch[max(0, y - height // 2) : y + 2, max(0, x - width // 2) : x + 2] = True
             damaged = logits[row].masked_fill(patch, -4.0)
-        chosen = torch.zeros(len(logits), 1, 1, dtype=torch.bool)
+        chosen = torch.zeros(len(logits), 1, 1, dtype=torch.bool, device=logits.device)
         chosen[row] = True
         out = torch.where(chosen, damaged[None], out)
     return out

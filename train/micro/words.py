@@ -178,6 +178,19 @@ def unrelated_text(rng: np.random.Generator) -> str:
     return str(rng.choice(_NOTHING))
 
 
+def _swapped(concept: Concept, rng: np.random.Generator) -> Concept | None:
+    """A shape like this one but for its colour or its kind; None for what is no shape."""
+    words = concept.name.split()
+    if len(words) < 2 or words[-1] not in SHAPES or words[-2] not in COLOURS:
+        return None
+    size, colour, shape = (words[0] if len(words) == 3 else None), words[-2], words[-1]
+    if rng.random() < 0.5:
+        colour = str(rng.choice([c for c in COLOURS if c != colour]))
+    else:
+        shape = str(rng.choice([s for s in SHAPES if s != shape]))
+    return shape_concept(colour, shape, size)
+
+
 def queries_for(concepts: list[Concept], rng: np.random.Generator, count: int = 48) -> list[str]:
     """Texts to ask of a batch: names of what is there, of what might be, and of what is nowhere."""
     texts: set[str] = set()
@@ -189,6 +202,11 @@ def queries_for(concepts: list[Concept], rng: np.random.Generator, count: int = 
     texts |= {str(t) for t in rng.choice(CELL, 4, replace=False)}
     texts |= {str(rng.choice(group)) for group in (RED_CELL, WHITE_CELL, PLATELET, _BLOOD)}
     texts |= {str(t) for t in rng.choice(_SHAPE_TEXTS, 6, replace=False)}
+    for concept in concepts:
+        swapped = _swapped(concept, rng)
+        if swapped is not None and rng.random() < 0.5:
+            names = sorted(swapped.yes)
+            texts.add(names[int(rng.integers(len(names)))])
     while len(texts) < count:
         texts.add(unrelated_text(rng))
     return sorted(texts - set(HELD_OUT_UNRELATED))

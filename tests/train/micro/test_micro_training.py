@@ -22,9 +22,13 @@ from train.micro.clip_losses import clip_loss, encode_texts, evidence
 from train.micro.evaluate_sam2 import measure_films, measure_stills, squeeze
 from train.micro.motion import Clip
 from train.micro.pool import Pool
-from train.micro.segmenter import DenseHead
+from train.micro.recipe import Clip as ClipRecipe
+from train.micro.recipe import Segmenter
+from train.micro.segmenter import DenseHead, pointwise_as_linear
 from train.micro.steps import StepOptions, spoil, training_loss
+from train.micro.trainer import Trainer
 from train.micro.words import NUCLEUS, shape_concept
+from train.ranks import Ranks
 
 
 @pytest.fixture(autouse=True)
@@ -34,21 +38,15 @@ def plain_attention() -> Iterator[None]:
         yield
 
 
-def sam_trainer(*extra: str) -> micro_sam2.Trainer:
-    arguments = [
-        "--data",
-        "unused",
-        "--out",
-        "unused",
-        "--stills",
-        "1",
-        "--prompts",
-        "6",
-        "--clips",
-        "1",
-    ]
-    options = micro_sam2.parser().parse_args([*arguments, "--warmup", "1", *extra])
-    return micro_sam2.Trainer(Pool([discs(), discs(seed=1)], []), options)
+ALONE = Ranks(0, 1, torch.device("cpu"))
+
+
+def sam_trainer(track_from: int = 600) -> micro_sam2.SegmenterTrainer:
+    recipe = Segmenter(
+        stills=1, prompts=6, clips=1, warmup=1, track_from=track_from, frames=(3, 3), steps=5
+    )
+    pool = Pool([discs(), discs(seed=1)], [])
+    return micro_sam2.SegmenterTrainer(pool, recipe, 0, ALONE)
 
 
 class OneScene:
@@ -61,21 +59,13 @@ class OneScene:
         return self.kept
 
 
-def clip_trainer() -> micro_clip.Trainer:
-    arguments = [
-        "--data",
-        "unused",
-        "--out",
-        "unused",
-        "--crops",
-        "2",
-        "--scenes",
-        "1",
-        "--warmup",
-        "1",
-    ]
-    pool = OneScene()
-    return micro_clip.Trainer(pool, micro_clip.parser().parse_args(arguments))  # type: ignore[arg-type]
+def clip_trainer() -> micro_clip.ClipTrainer:
+    recipe = ClipRecipe(crops=2, windows=2, scenes=1, warmup=1, steps=5, outline_steps=1)
+    return micro_clip.ClipTrainer(OneScene(), recipe, 0, ALONE)  # type: ignore[arg-type]
+
+
+def advance(trainer: Trainer) -> dict[str, float]:
+    return trainer.advance(trainer.draw(trainer.step))
 
 
 def test_sam_learns_a_single_batch() -> None:
@@ -100,28 +90,45 @@ def test_sam_learns_a_single_batch() -> None:
 
 @pytest.mark.parametrize("kind", ["sam", "clip"])
 def test_resume_is_exact(kind: str, tmp_path: Path) -> None:
-    make = (
-        (lambda: sam_trainer("--track-from", "1", "--frames", "3", "3"))
-        if kind == "sam"
-        else clip_trainer
-    )
+    def make() -> Trainer:
+        return sam_trainer(track_from=1) if kind == "sam" else clip_trainer()
+
     first = make()
-    first.advance()
+    advance(first)
     save_checkpoint(tmp_path / "last.pt", first.state())
-    expected = first.advance()
+    expected = advance(first)
     second = make()
     second.restore(load_checkpoint(tmp_path / "last.pt"))
     assert second.step == 1
-    found = second.advance()
-    assert found == expected
+    assert advance(second) == expected
     for name, value in first.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name]), name
     with pytest.raises(FileNotFoundError, match="run without --resume"):
         load_checkpoint(tmp_path / "none.pt")
 
 
+def test_batches_are_the_same_whoever_draws_them() -> None:
+    trainer = sam_trainer()
+    trainer.step = 3
+    here, there = list(trainer.batches(0)), list(trainer.batches(1))
+    assert len(here) == len(there) == 2
+    for one, other in zip(here, there, strict=True):
+        assert torch.equal(one[0].images, other[0].images)
+
+
+def test_products_in_place_of_narrow_convolutions() -> None:
+    torch.manual_seed(0)
+    conv = torch.nn.Sequential(torch.nn.Conv2d(6, 4, 1), torch.nn.Conv2d(4, 2, 3))
+    images = torch.randn(2, 6, 8, 8)
+    expected = conv(images)
+    names = set(conv.state_dict())
+    pointwise_as_linear(conv)
+    assert torch.allclose(conv(images), expected, atol=1e-5)
+    assert set(conv.state_dict()) == names
+
+
 def test_every_weight_of_sam_gets_a_gradient() -> None:
-    trainer = sam_trainer("--fp32")
+    trainer = sam_trainer()
     rng = np.random.default_rng(1)
     image, ids = squeeze(discs())
     clip = Clip(image[None].repeat(3, 1, 1, 1), ids[None].repeat(3, 1, 1).clone())
@@ -129,7 +136,7 @@ def test_every_weight_of_sam_gets_a_gradient() -> None:
     reached: set[str] = set()
     for _ in range(3):
         loss, _ = training_loss(
-            trainer.model, trainer.dense, [clip], StepOptions(prompts_per_frame=4), rng
+            trainer.model, trainer.heads, [clip], StepOptions(prompts_per_frame=4), rng
         )
         loss.backward()
         reached |= {
@@ -149,7 +156,7 @@ def test_clip_learns_a_single_batch() -> None:
     optimizer = torch.optim.AdamW(trainer.model.parameters(), lr=5e-4)
     for _ in range(6):
         rng = np.random.default_rng(0)
-        loss, _ = clip_loss(trainer.model, trainer.heads, trainer.tokenizer, [scene], rng)
+        loss, _ = clip_loss(trainer.model, trainer.heads, ByteTokenizer(), [scene], rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

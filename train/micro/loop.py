@@ -1,0 +1,121 @@
+"""Run a trainer to its end: checkpoints, log, curves, looks at held-out data, polite stops."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from train.checkpoint import export_weights, load_checkpoint, save_checkpoint
+from train.micro.trainer import Trainer
+from train.progress import Reporter, curve_of, draw_curves, read_log
+
+CHECKPOINT = "last.pt"
+#: Measures the averaged weights, may draw pictures into a folder, returns figures for the log.
+Look = Callable[[Trainer, Path], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """When a training writes, looks and ends.
+
+    Attributes:
+        save_every_s: seconds between two checkpoints.
+        look_every: steps between two looks at held-out data.
+        minutes: of wall clock after which it ends although steps are left; None for no such end.
+        workers: processes that draw batches ahead.
+    """
+
+    save_every_s: float
+    look_every: int
+    minutes: float | None = None
+    workers: int = 0
+
+
+def train(
+    trainer: Trainer, folder: Path, title: str, pace: Pace, look: Look, *, resume: bool
+) -> bool:
+    """Train until the steps or the minutes are used up, or someone stops it.
+
+    The folder gets `last.pt`, `log.jsonl`, `loss.png` and the pictures of `look`; once all steps
+    are done also `weights.safetensors`, the averaged weights in fp16.
+
+    Args:
+        trainer: at its start; a checkpoint in the folder is continued.
+        folder: where everything goes.
+        title: what is shown beside the bar.
+        pace: when to write, look and end.
+        look: measures held-out data.
+        resume: whether a checkpoint in the folder is continued.
+
+    Returns:
+        Whether all steps are done.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if resume and (folder / CHECKPOINT).is_file():
+        trainer.restore(load_checkpoint(folder / CHECKPOINT))
+    first, steps = trainer.ranks.first, trainer.schedule.steps
+    end = time.monotonic() + pace.minutes * 60 if pace.minutes is not None else None
+    saved = time.monotonic()
+    with (
+        _polite_stop() as stopping,
+        Reporter(folder, title, resume_at=trainer.step, show=first) as reporter,
+    ):
+        for batch in trainer.batches(pace.workers):
+            figures = trainer.advance(batch)
+            if first:
+                reporter.step(trainer.step, trainer.step / steps, figures)
+            if first and (trainer.step % pace.look_every == 0 or trainer.step == steps):
+                reporter.row({"step": trainer.step, **look(trainer, folder)})
+                _draw(folder)
+            now = time.monotonic()
+            if first and now - saved > pace.save_every_s:
+                save_checkpoint(folder / CHECKPOINT, trainer.state())
+                saved = now
+            late = end is not None and now > end
+            if trainer.ranks.any(bool(stopping) or late):
+                break
+    if first:
+        save_checkpoint(folder / CHECKPOINT, trainer.state())
+        _draw(folder)
+    done = trainer.step >= steps
+    if first and done:
+        export_weights(trainer.average.shadow, folder / "weights.safetensors")
+    trainer.ranks.wait()
+    if stopping:
+        raise KeyboardInterrupt
+    return done
+
+
+@contextmanager
+def _polite_stop() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM: the step under way ends and is saved."""
+    stopping: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stopping.append(number)
+
+    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _draw(folder: Path) -> None:
+    """Curves of everything in the log: what is minimised above, what is measured below."""
+    rows = read_log(folder / "log.jsonl")
+    names = sorted({name for row in rows for name in row} - {"step", "norm"})
+    measured = [name for name in names if name.startswith("held_out_")]
+    parts = [name for name in names if name not in measured and not name.startswith("log_")]
+    panels = {
+        "loss": {name: curve_of(rows, name) for name in parts if name == "loss"},
+        "parts": {name: curve_of(rows, name) for name in parts if name != "loss"},
+        "held out": {n.removeprefix("held_out_"): curve_of(rows, n) for n in measured},
+    }
+    draw_curves(folder / "loss.png", panels)

@@ -1,0 +1,105 @@
+"""The recipe by which both micro models are made, from data to packaged weights."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+AtLeastOne = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class Section(BaseModel):
+    """A part of the recipe: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Films(Section):
+    """Films of cells that are drawn for training and for measuring."""
+
+    train: AtLeastOne = 260
+    """Films that are trained on."""
+    frames: Annotated[int, Field(ge=2)] = 12
+    """Frames of each of them, three frames of 30 a second apart."""
+    held_out: AtLeastOne = 8
+    held_out_frames: Annotated[int, Field(ge=2)] = 64
+
+
+class Segmenter(Section):
+    """The micro SAM 2."""
+
+    steps: AtLeastOne = 5200
+    """Optimiser steps; the learning rate falls over them."""
+    rate: Positive = 5e-4
+    warmup: Count = 200
+    stills: AtLeastOne = 5
+    """Images of a step of stills."""
+    prompts: AtLeastOne = 13
+    """Prompts on each of them: prompts are cheap, encodings dear."""
+    clips: AtLeastOne = 2
+    """Clips of a step of clips, up to eight objects in each."""
+    frames: tuple[AtLeastOne, AtLeastOne] = (3, 5)
+    """The shortest and the longest clip."""
+    track_from: Count = 2600
+    """The first step with clips; two steps of three from there on."""
+    sharpen_by: AtLeastOne = 2200
+    """By this step object pixels weigh 2 instead of 10."""
+    film_share: Share = 0.35
+    """Of the clips and stills that are drawn films; the others are real images."""
+    average: Decay = 0.996
+    """Decay of the moving average of the weights, which is what is kept."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.frames[0] > self.frames[1]:
+            raise ValueError(f"frames {list(self.frames)}: the shortest clip comes first")
+        return self
+
+
+class Clip(Section):
+    """The micro CLIP."""
+
+    steps: AtLeastOne = 4000
+    rate: Positive = 4e-4
+    warmup: Count = 40
+    outline_steps: Count = 400
+    """First steps, without any text: patches learn where their objects' outlines run."""
+    windows: AtLeastOne = 16
+    """Windows of 192 px around objects, in two steps of five."""
+    crops: AtLeastOne = 10
+    """Crops of 256 px, in two steps of five."""
+    scenes: AtLeastOne = 3
+    """Scenes of 512 px in every fifth step."""
+    frames: AtLeastOne = 160
+    """Drawn frames of cells that are kept in memory."""
+    extra_shapes: Share = 0.3
+    """Share of scenes of coloured shapes, on top of those of the ordinary mixture."""
+    average: Decay = 0.995
+
+
+class Calibration(Section):
+    """The fit that turns scores into probabilities."""
+
+    films: Annotated[int, Field(ge=2)] = 16
+    frames: AtLeastOne = 5
+
+
+class MicroRecipe(Section):
+    """Everything that decides what the micro models become."""
+
+    held_out: Annotated[int, Field(ge=1, le=90)] = 20
+    """Per cent of the real images that are never trained on, chosen by a hash of their names."""
+    seed: Count = 0
+    save_every_s: Positive = 120.0
+    """A run that is cut off loses no more than this."""
+    look_every: AtLeastOne = 250
+    """Steps between two looks at held-out images, which are measured and drawn."""
+    films: Films = Films()
+    segmenter: Segmenter = Segmenter()
+    clip: Clip = Clip()
+    calibration: Calibration = Calibration()
