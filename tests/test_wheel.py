@@ -52,7 +52,8 @@ def test_data_files_travel_along(names: list[str]) -> None:
         "stream/web/static/index.html",
     ):
         assert wanted in names
-    assert any(name.endswith("share/maskcast/configs/demo.yaml") for name in names)
+    for shared in ("demo.yaml", "train/micro.yaml"):
+        assert any(name.endswith(f"share/maskcast/configs/{shared}") for name in names)
 
 
 def test_each_package_says_whose_it_is() -> None:

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 def micro(
     recipe: Annotated[
         Path | None,
-        typer.Argument(help="YAML file, as configs/micro.yaml; without one its values."),
+        typer.Argument(help="YAML file, as configs/train/micro.yaml; without one its values."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder with dsb2018_nuclei, laptrack_crops, bccd_blood.")

@@ -10,7 +10,7 @@ from stream.errors import ConfigError, UsageError
 from train.micro.recipe import MicroRecipe
 from train.recipes import load_recipe
 
-CONFIG = Path(__file__).resolve().parents[3] / "configs" / "micro.yaml"
+CONFIG = Path(__file__).resolve().parents[3] / "configs" / "train" / "micro.yaml"
 
 
 def test_the_file_says_what_the_defaults_say() -> None:
