@@ -39,8 +39,7 @@ def micro(
 ) -> int:
     """Rebuild the packaged models; a run that was stopped goes on where it was.
 
-    Begin by hand on one device, or with torchrun on several. The folder gets films, checkpoints,
-    logs, curves, pictures, and at the end `package/` with what lies in engines/weights.
+    The folder gets checkpoints, logs, curves, pictures, and package/ at the end.
     """
     from train.micro.make import PARTS, Run, make
     from train.micro.recipe import MicroRecipe
