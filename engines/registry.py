@@ -187,6 +187,7 @@ def load_clip(name: str, weights: str | None = None) -> Loaded:
         ModelError: The name or the weights cannot be used.
     """
     architecture, _, tag = name.partition("/")
+    trained_of("clip", name, weights)
     hub_id = ""
     if architecture != "micro":
         hub_id = _clip_hub_id(architecture, tag)

@@ -98,7 +98,8 @@ def trained_of(kind: str, name: str, weights: str | None) -> TrainedModel | None
         option = {"sam2": "--weights", "clip": "--clip-weights"}.get(card.kind)
         way = f"; give it as {option}" if option else ""
         raise ModelError(f"{folder}: holds a {card.kind} model, {kind} is needed here{way}")
-    if card.name != name:
+    # The part after the slash names published weights of the same architecture.
+    if card.name.partition("/")[0] != name.partition("/")[0]:
         raise ModelError(
             f"{folder}: was trained from {card.name}, not from {name}; "
             f"give {'--model' if kind == 'sam2' else '--clip'} {card.name}, or other weights"

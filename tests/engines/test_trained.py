@@ -73,8 +73,16 @@ def test_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_sam2_folder_is_no_clip(folder: Path) -> None:
-    with pytest.raises(ModelError, match="holds no weights"):
+    with pytest.raises(ModelError, match=r"holds a sam2 model, clip is needed.*--weights"):
         load_clip("micro", str(folder))
+
+
+def test_a_clip_folder_is_of_an_architecture(tmp_path: Path) -> None:
+    write_trained(tmp_path, card(kind="clip", name="ViT-B-32/laion2b_s34b_b79k"))
+    with pytest.raises(ModelError, match=r"was trained from ViT-B-32/.*, not from micro"):
+        load_clip("micro", str(tmp_path))
+    with pytest.raises(ModelError, match="holds no weights"):
+        load_clip("ViT-B-32", str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,13 @@ from typing import Final
 
 from train.readers import captions, cityscapes, coco, ctc, davis, instances, ytvos
 from train.readers.describe import describe
-from train.readers.faults import DatasetError, SampleError, require_samples, require_sound
+from train.readers.faults import (
+    DatasetError,
+    SampleError,
+    require_samples,
+    require_sound,
+    require_usable,
+)
 from train.readers.samples import (
     IGNORE,
     Dataset,
@@ -37,6 +43,7 @@ __all__ = [
     "open_dataset",
     "require_samples",
     "require_sound",
+    "require_usable",
 ]
 
 # In the order in which they are tried: those that many folders fit come last.

@@ -14,14 +14,17 @@ class DatasetError(ValueError):
     """A data set cannot be used as it lies there.
 
     Attributes:
+        root: The data set's folder or file.
         faults: Every fault; the message, one line, shows the first 20 and counts the rest.
     """
 
-    def __init__(self, root: Path, faults: tuple[Fault, ...]) -> None:
+    def __init__(self, root: Path, faults: tuple[Fault, ...], hint: str = "") -> None:
+        self.root = root
         self.faults = faults
         shown = "; ".join(str(fault) for fault in faults[:SHOWN_FAULTS])
         more = len(faults) - SHOWN_FAULTS
         message = f"{root}: {shown}" + (f"; and {more} more" if more > 0 else "")
+        message += f"; {hint}" if hint else ""
         super().__init__(" ".join(message.split()))
 
 
@@ -64,3 +67,26 @@ def require_samples(dataset: Dataset) -> None:
         raise DatasetError(
             dataset.root, dataset.faults or (Fault(dataset.format, "holds no images"),)
         )
+
+
+def require_usable(dataset: Dataset, skip_faulty: bool) -> None:
+    """Refuse what a training cannot use, and say where leaving things out would help.
+
+    Args:
+        dataset: what was opened.
+        skip_faulty: whether the sound samples of a faulty data set are enough.
+
+    Raises:
+        DatasetError: It cannot be used.
+    """
+    if skip_faulty:
+        require_samples(dataset)
+        return
+    try:
+        require_sound(dataset)
+    except DatasetError as error:
+        if dataset.images or dataset.videos:
+            raise DatasetError(
+                error.root, error.faults, "--skip-faulty trains on the rest"
+            ) from None
+        raise

@@ -14,8 +14,7 @@ from train.readers import (
     VideoSample,
     held_out,
     open_dataset,
-    require_samples,
-    require_sound,
+    require_usable,
 )
 from train.sam2.clips import require_masks
 from train.sam2.measure import HeldOut
@@ -90,12 +89,9 @@ class Material:
 def _open(path: Path, recipe: Recipe) -> Dataset:
     try:
         dataset = open_dataset(path, recipe.format, split=recipe.split, videos=recipe.films)
-        (require_samples if recipe.skip_faulty else require_sound)(dataset)
+        require_usable(dataset, recipe.skip_faulty)
     except DatasetError as error:
-        hint = (
-            "; --skip-faulty trains on the rest" if error.faults and not recipe.skip_faulty else ""
-        )
-        raise UsageError(f"{error}{hint}") from error
+        raise UsageError(str(error)) from error
     return dataset
 
 

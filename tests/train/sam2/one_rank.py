@@ -9,8 +9,8 @@ import torch
 
 from engines.build import build_sam2
 from tests.train.sam2.scenes import small_recipe, stills
-from train.sam2.clips import Pool
 from train.ranks import join
+from train.sam2.clips import Pool
 from train.sam2.trainer import Trainer
 
 

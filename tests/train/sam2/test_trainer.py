@@ -14,8 +14,8 @@ import torch
 from tests.train.sam2.one_rank import first_gradients
 from tests.train.sam2.scenes import SIDE, film, random_model, small_recipe, stills
 from train.checkpoint import load_checkpoint, save_checkpoint
-from train.sam2.clips import Pool
 from train.ranks import Ranks
+from train.sam2.clips import Pool
 from train.sam2.recipe import Recipe
 from train.sam2.trainer import Trainer
 

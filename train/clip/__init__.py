@@ -1,0 +1,1 @@
+"""Contrastive fine-tuning of CLIP models on pictures with captions, and with labelled masks."""
