@@ -18,6 +18,7 @@ from train.micro.clip_data import (
     Scene,
     crop_anywhere,
     crop_object,
+    shapes_scene,
     window_at_object,
 )
 from train.micro.clip_losses import OUTLINE, clip_loss, outline_loss
@@ -33,6 +34,10 @@ def new_model(seed: int = 0) -> Any:
     model = build_clip("micro")
     prime(model.visual)
     return model
+
+
+#: Share of drawn shapes while outlines are learnt; what cells and smears show comes later.
+OUTLINE_SHAPES = 0.8
 
 
 class ClipTrainer(Trainer):
@@ -69,15 +74,15 @@ class ClipTrainer(Trainer):
         """Windows around objects at first; later in two of five steps, with crops and scenes."""
         rng = np.random.default_rng((self.seed, step, self.ranks.rank, 0))
         if step < self.recipe.outline_steps:
-            return self._windows(rng)
+            return self._windows(rng, OUTLINE_SHAPES)
         if step % 5 == 4:
             return [self.pool.scene(rng) for _ in range(self.recipe.scenes)]
         return self._windows(rng) if step % 2 == 0 else self._crops(rng)
 
-    def _windows(self, rng: np.random.Generator) -> list[Scene]:
+    def _windows(self, rng: np.random.Generator, shapes: float = 0.0) -> list[Scene]:
         out: list[Scene] = []
         while len(out) < self.recipe.windows:
-            scene = self.pool.scene(rng)
+            scene = shapes_scene(rng) if rng.random() < shapes else self.pool.scene(rng)
             # Several objects of one scene share its drawing.
             found = [window_at_object(scene, rng) for _ in range(4)]
             out += [one for one in found if one is not None][: self.recipe.windows - len(out)]

@@ -130,7 +130,9 @@ def clip_loss(
     asked, negatives = texts[: len(queries)], texts[len(queries) :]
     images = normalise(torch.stack([s.image for s in scenes]).to(device))
     with _tokens_before_last(model.visual) as early:
-        found = dense_pass(model.visual, images, "naclip", positions=_positions(model, scenes))
+        found = dense_pass(
+            model.visual, images, "naclip", positions=window_positions(model, scenes)
+        )
     whole, dense, tokens = found.whole, found.patches, early[0][:, 1:].float()
     scale = model.logit_scale.float().exp()
     at_patch, at_whole = torch.stack(patches).flatten().to(device), torch.stack(wholes).to(device)
@@ -156,7 +158,7 @@ def outline_loss(
     device = next(model.parameters()).device
     images = normalise(torch.stack([s.image for s in scenes]).to(device))
     with _tokens_before_last(model.visual) as early:
-        dense_pass(model.visual, images, "naclip", positions=_positions(model, scenes))
+        dense_pass(model.visual, images, "naclip", positions=window_positions(model, scenes))
     tokens = early[0][:, 1:].float()
     concepts: list[Concept] = [scenes[0].concepts[0]]
     rows = []
@@ -186,7 +188,7 @@ def _tokens_before_last(visual: Any) -> Iterator[list[Tensor]]:
         hook.remove()
 
 
-def _positions(model: Any, scenes: list[Scene]) -> Tensor | None:
+def window_positions(model: Any, scenes: list[Scene]) -> Tensor | None:
     """Position embeddings of windows, as these patches have them in the whole scene.
 
     One cut for the whole batch, that of its first window: what is learnt is to be relative.

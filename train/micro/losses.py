@@ -85,3 +85,31 @@ def dense_targets(ids: Tensor, stride: int = 4) -> Tensor:
     foreground = F.avg_pool2d((ids > 0).float()[:, None], stride)
     boundary = F.max_pool2d(boundary_of(ids)[:, None], stride)
     return torch.cat([foreground, boundary], dim=1)
+
+
+def centre_targets(ids: Tensor, stride: int = 4, unit_px: float = 32.0) -> Tensor:
+    """The way from each cell's middle to the centroid of the object there, as x and y.
+
+    Args:
+        ids: (B, S, S) int, 0 is background.
+        stride: side of a cell in pixels.
+        unit_px: pixels that count as 1; ways are cut at 2.
+
+    Returns:
+        (B, 2, S/stride, S/stride) float32; 0 on background.
+    """
+    marks = ids[:, stride // 2 :: stride, stride // 2 :: stride].long()
+    batch, rows, columns = marks.shape
+    places = torch.arange(max(rows, columns), device=ids.device, dtype=torch.float32)
+    across, down = places[:columns].expand(rows, -1), places[:rows, None].expand(-1, columns)
+    # One number for each object of each image, whatever the ids are.
+    image = torch.arange(batch, device=ids.device)[:, None, None]
+    _, own = torch.unique(marks + image * (int(marks.max()) + 1), return_inverse=True)
+    count = torch.zeros(int(own.max()) + 1, device=ids.device)
+    count.index_add_(0, own.flatten(), torch.ones_like(own.flatten(), dtype=torch.float32))
+    ways = []
+    for place in (across, down):
+        here = place.expand(batch, -1, -1).flatten()
+        middle = torch.zeros_like(count).index_add_(0, own.flatten(), here) / count
+        ways.append((middle[own.flatten()] - here).view(marks.shape) * (stride / unit_px))
+    return torch.stack(ways, dim=1).clamp(-2.0, 2.0) * (marks > 0)[:, None]

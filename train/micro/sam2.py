@@ -42,6 +42,10 @@ def prime(model: SAM2Base) -> None:
     model.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix.mul_(FINER_PROMPT_CODE)
     model.mask_downsample.weight.fill_(8.0 / model.mask_downsample.weight.numel())
     model.mask_downsample.bias.fill_(-4.0)
+    for network in model.sam_mask_decoder.output_hypernetworks_mlps:
+        bias = network.layers[-1].bias
+        bias.fill_(1.0)
+        bias[1::2] = -1.0
     for layer in model.memory_attention.layers:
         for projection in (layer.cross_attn_image.q_proj, layer.cross_attn_image.k_proj):
             # The rotary code turns pairs of channels, those of x first, from fast to slow.
@@ -64,7 +68,7 @@ class SegmenterTrainer(Trainer):
         self.pool, self.recipe = pool, recipe
         model = new_model(seed)
         pointwise_as_linear(model)
-        dense = DenseHead(model.hidden_dim)
+        dense = DenseHead(model.sam_mask_decoder.conv_s0.out_channels, model.hidden_dim)
         schedule = Schedule(recipe.steps, recipe.rate, recipe.warmup, 0.02, recipe.average)
         super().__init__(model, dense, schedule, seed, ranks)
         self._dense = dense
@@ -83,7 +87,7 @@ class SegmenterTrainer(Trainer):
         rng = np.random.default_rng((self.seed, self.step, self.ranks.rank, 1))
         sharp = min(1.0, self.step / self.recipe.sharpen_by)
         options = StepOptions(
-            foreground_weight=10.0 - 8.0 * sharp,
+            foreground_weight=10.0 - 9.0 * sharp,
             prompts_per_frame=self.recipe.prompts if len(batch[0].ids) == 1 else 5,
             dense_weight=1.0 if sharp < 1.0 else 0.3,
         )

@@ -5,7 +5,7 @@ With the object score's gate kept off the mask loss.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engines.prompts import render_prompt
-from train.micro.losses import dense_targets
+from train.micro.losses import centre_targets, dense_targets
 from train.micro.sampling import PromptBatch
 
 #: ImageNet statistics, those of SAM 2.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+#: Foreground, boundary, and x and y of the way to the centre.
+DENSE_CHANNELS = 4
 #: Live streams are long: pointers are dated relative to the same number of frames in training and
 #: live.
 MANY_FRAMES = 1_000_000
@@ -63,7 +65,6 @@ class Features:
     top: Tensor
     high: list[Tensor]
     positions: Tensor
-    raw: list[Tensor] = field(default_factory=list)
 
     def take(self, index: Tensor) -> Features:
         """The features of the images in ``index``, one row for each prompt."""
@@ -101,7 +102,7 @@ def encode(model: SAM2Base, images: Tensor) -> Features:
     fine, middle, top = out["backbone_fpn"]
     decoder = model.sam_mask_decoder
     high = [decoder.conv_s0(fine), decoder.conv_s1(middle)]
-    return Features(top, high, out["vision_pos_enc"][-1][:1], [fine, middle, top])
+    return Features(top, high, out["vision_pos_enc"][-1][:1])
 
 
 def without_memory(model: SAM2Base, top: Tensor) -> Tensor:
@@ -229,20 +230,33 @@ def attend(
 
 
 class DenseHead(nn.Module):
-    """Auxiliary heads (training only).
+    """Auxiliary heads (training only): foreground, boundary and the way to the object's centre.
 
-    Foreground and boundary at stride 4 from the finest and the coarsest map.
+    They read the finest map as the decoder gets it, and the coarsest. What is told there linearly,
+    the decoder's product of a prompt's vector and the finest map can use.
+
+    Args:
+        fine: channels of the decoder's finest map.
+        coarse: channels of the coarsest map.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, fine: int, coarse: int) -> None:
         super().__init__()
-        self.fine = nn.Conv2d(width, 2, 1)
-        self.coarse = nn.Conv2d(width, 2 * 16, 1)
+        self.fine = nn.Conv2d(fine, DENSE_CHANNELS, 1)
+        self.coarse = nn.Conv2d(coarse, DENSE_CHANNELS * 16, 1)
 
-    def loss(self, raw: list[Tensor], ids: Tensor) -> Tensor:
-        """Cross-entropy of both heads against (B, S, S) int32 ids; a scalar."""
-        target = dense_targets(ids)
-        fine = self.fine(raw[0])
-        coarse = F.pixel_shuffle(self.coarse(raw[2]), 4)
-        losses = [F.binary_cross_entropy_with_logits(x.float(), target) for x in (fine, coarse)]
-        return losses[0] + losses[1]
+    def loss(self, features: Features, ids: Tensor) -> Tensor:
+        """Losses of both heads against (B, S, S) int32 ids; a scalar."""
+        shares, ways = dense_targets(ids), centre_targets(ids)
+        inside = shares[:, :1] > 0.5
+        total = shares.sum() * 0.0
+        for found in (
+            self.fine(features.high[0]),
+            F.pixel_shuffle(self.coarse(features.top), 4),
+        ):
+            found = found.float()
+            total = total + F.binary_cross_entropy_with_logits(found[:, :2], shares)
+            if bool(inside.any()):
+                away = (found[:, 2:] - ways).abs().sum(dim=1, keepdim=True)
+                total = total + 0.3 * away[inside].mean()
+        return total

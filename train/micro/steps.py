@@ -71,7 +71,7 @@ def training_loss(
     ids = drawn_ids.to(device)
     parts: dict[str, list[Tensor]] = {}
     features = encode(model, normalise(images))
-    parts["dense"] = [options.dense_weight * dense.loss(features.raw, ids)]
+    parts["dense"] = [options.dense_weight * dense.loss(features, ids)]
     kinds = ("click", "box" if rng.random() < 0.75 else "click+box")
     for kind in kinds:
         count = max(1, round(options.prompts_per_frame * (0.6 if kind == "click" else 0.4)))

@@ -11,15 +11,24 @@ import torch
 from sam2.modeling.position_encoding import apply_rotary_enc
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from engines.dense import position_embeddings
 from engines.micro_text import ByteTokenizer
 from tests.train.micro.microscenes import discs
 from train.checkpoint import export_weights, load_checkpoint, load_weights, save_checkpoint
 from train.micro import clip as micro_clip
 from train.micro import sam2 as micro_sam2
 from train.micro.attributes import attributes_of
-from train.micro.clip_data import Scene, crop_anywhere, shapes_scene
-from train.micro.clip_losses import clip_loss, encode_texts, evidence
+from train.micro.clip_data import Scene, crop_anywhere, shapes_scene, window_at_object
+from train.micro.clip_losses import (
+    OUTLINE,
+    clip_loss,
+    encode_texts,
+    evidence,
+    outline_targets,
+    window_positions,
+)
 from train.micro.evaluate_sam2 import measure_films, measure_stills, squeeze
+from train.micro.losses import centre_targets
 from train.micro.motion import Clip
 from train.micro.pool import Pool
 from train.micro.recipe import Clip as ClipRecipe
@@ -71,7 +80,7 @@ def advance(trainer: Trainer) -> dict[str, float]:
 def test_sam_learns_a_single_batch() -> None:
     torch.manual_seed(0)
     model = micro_sam2.new_model(0)
-    dense = DenseHead(model.hidden_dim)
+    dense = DenseHead(model.sam_mask_decoder.conv_s0.out_channels, model.hidden_dim)
     image, ids = squeeze(discs())
     clip = Clip(image[None], ids[None])
     parameters = [*model.parameters(), *dense.parameters()]
@@ -235,6 +244,47 @@ def test_memory_is_read_locally_at_birth() -> None:
     near = weight[centre].view(16, 16)[6:11, 6:11].sum()
     assert int(weight[centre].argmax()) == centre
     assert near > 0.95
+
+
+def test_ways_lead_to_the_centre_of_the_own_object() -> None:
+    ids = torch.zeros(2, 16, 16, dtype=torch.int32)
+    ids[0, 0:8, 0:8] = 5
+    ids[1, 8:16, :] = 5
+    ways = centre_targets(ids)
+    assert ways.shape == (2, 2, 4, 4)
+    # Cells of 4 px; the middle lies half a cell away, and 32 px count as 1.
+    assert torch.allclose(ways[0, :, 0, 0], torch.tensor([2 / 32, 2 / 32]))
+    assert torch.allclose(ways[1, 0, 3], torch.tensor([6.0, 2.0, -2.0, -6.0]) / 32)
+    assert torch.allclose(ways[1, 1, 3], torch.full((4,), -2 / 32))
+    assert not ways[0, :, 2:].any()
+
+
+def test_outlines_are_those_of_the_own_object() -> None:
+    objects = torch.zeros(64, 64, dtype=torch.long)
+    objects[16:32, 16:32], objects[16:32, 32:48] = 7, 9
+    target, near = outline_targets(objects)
+    assert near.nonzero().tolist() == [[1, 1], [1, 2]]
+    around = target.view(4, 4, OUTLINE, OUTLINE)
+    # Cells of 8 px; the patch itself lies in the middle, its neighbour is not its own.
+    assert around[1, 1, 4:6, 4:6].eq(1).all()
+    assert around[1, 1].sum() == 4
+    assert around[1, 2].sum() == 4
+
+
+def test_positions_of_a_window_are_those_of_its_place() -> None:
+    model = micro_clip.new_model()
+    scene = shapes_scene(np.random.default_rng(0))
+    window = window_at_object(scene, np.random.default_rng(1))
+    assert window is not None
+    assert window.corner is not None
+    y, x = window.corner
+    pixels = scene.image[:, 16 * y : 16 * y + 192, 16 * x : 16 * x + 192]
+    assert torch.equal(window.image, pixels)
+    with torch.inference_mode():
+        whole = position_embeddings(model.visual, (32, 32))[1:].view(32, 32, -1)
+        found = window_positions(model, [window])
+    assert found is not None
+    assert torch.equal(found[1:].view(12, 12, -1), whole[y : y + 12, x : x + 12])
 
 
 def test_attributes_follow_names() -> None:
