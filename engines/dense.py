@@ -245,6 +245,8 @@ def _local(
 
 
 @lru_cache(maxsize=8)
+# What is kept must be of use to training too, whoever asks first.
+@torch.inference_mode(False)
 def _neighbourhood(grid: tuple[int, int], sigma: float) -> Tensor:
     """Bonus on attention logits by distance between patches, (1 + N, 1 + N).
 

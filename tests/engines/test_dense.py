@@ -154,6 +154,26 @@ def test_naclip_prefers_neighbours() -> None:
     assert near[1, 2] > near[1, 5] > near[1, 200]
 
 
+def test_training_works_after_a_look(clip: Any) -> None:
+    images = torch.randn(1, 3, 96, 64)
+    with torch.inference_mode():
+        dense_features(clip.visual, images, "naclip")
+    dense_features(clip.visual, images, "naclip")[1].sum().backward()
+    assert clip.visual.proj.grad is not None
+    clip.zero_grad()
+
+
+def test_positions_can_be_given(clip: Any) -> None:
+    images = torch.randn(1, 3, 64, 64)
+    own = position_embeddings(clip.visual, (4, 4))
+    with torch.inference_mode():
+        expected = dense_pass(clip.visual, images)
+        same = dense_pass(clip.visual, images, positions=own)
+        other = dense_pass(clip.visual, images, positions=own.flip(0))
+    assert torch.equal(expected.patches, same.patches)
+    assert not torch.allclose(expected.patches, other.patches)
+
+
 def test_refuses_modes_and_sizes_that_do_not_fit(clip: Any) -> None:
     with pytest.raises(ValueError, match="accepted are naclip"):
         dense_features(clip.visual, torch.zeros(1, 3, 256, 256), "best")
