@@ -96,7 +96,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--data", type=Path, required=True, help="folder with the data sets")
     p.add_argument(
-        "--films", type=Path, required=True, help="folder of python -m train.micro.films"
+        "--films", type=Path, required=True, help="films/ of a run of maskcast train micro"
     )
     p.add_argument("--weights", type=Path, default=SHIPPED / "micro_sam2.safetensors")
     p.add_argument("--overlays", type=Path, help="folder for pictures")
