@@ -5,22 +5,45 @@ Export of weights as fp16 safetensors.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write atomically: a reader sees the old file or the new one."""
+    """Write atomically: a reader sees the old file or the new one.
+
+    Raises:
+        OSError: It cannot be written; the old file is as it was.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(path.suffix + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    with _written(partial, path):
+        torch.save(state, partial)
+
+
+@contextmanager
+def _written(partial: Path, path: Path) -> Iterator[None]:
+    """Put what was written beside a file in its place; what was written in part goes away."""
+    try:
+        yield
+        os.replace(partial, path)
+    except (RuntimeError, SafetensorError) as error:
+        # These writers hide what the disk said.
+        partial.unlink(missing_ok=True)
+        raise OSError(errno.EIO, "writing failed, perhaps for want of room", str(path)) from error
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -50,9 +73,9 @@ def export_weights(state: dict[str, Tensor], path: Path) -> str:
             )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file(half, partial, metadata={"format": "pt"})
-    partial.chmod(0o644)
-    os.replace(partial, path)
+    with _written(partial, path):
+        save_file(half, partial, metadata={"format": "pt"})
+        partial.chmod(0o644)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

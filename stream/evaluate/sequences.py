@@ -155,7 +155,7 @@ def read_ids(path: Path) -> Ids:
 def _folders(root: Path, problems: list[str]) -> list[tuple[str, Path, Path]]:
     """Name, images and masks of each sequence under a folder."""
     if (root / "images").is_dir() or (root / "masks").is_dir():
-        return _sequences_in(root, root.name, problems)
+        return _sequences_in(root, root.resolve().name, problems)
     children = sorted((item for item in root.iterdir() if _is_set_member(item)), key=natural_key)
     if not children:
         problems.append("holds no images/ and masks/, nor folders that do")

@@ -7,7 +7,6 @@ expected.
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from train.readers.split import held_out
 
 #: Share of the real images that the packaged models were never trained on.
 HELD_OUT_PERCENT = 10
@@ -56,8 +57,7 @@ class BoxedImage:
 
 def is_held_out(name: str, percent: int = HELD_OUT_PERCENT) -> bool:
     """Whether an image belongs to the validation split; depends on its name alone."""
-    digest = hashlib.sha256(name.encode("utf-8")).digest()
-    return int.from_bytes(digest[:4], "big") % 100 < percent
+    return held_out(name, percent)
 
 
 def read_image(path: Path) -> Bytes:

@@ -96,9 +96,12 @@ def claim(run: Run) -> None:
     """Bind a folder to its recipe.
 
     Raises:
-        UsageError: The folder holds a run of another recipe.
+        UsageError: It cannot be made, or holds a run of another recipe.
     """
-    run.out.mkdir(parents=True, exist_ok=True)
+    try:
+        run.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {run.out}: cannot be made: {error.strerror}") from error
     path, wanted = run.out / RECIPE, run.recipe.model_dump(mode="json")
     if not path.is_file():
         partial = path.with_suffix(f".{os.getpid()}")

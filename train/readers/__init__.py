@@ -82,7 +82,7 @@ def open_dataset(
         DatasetError: There is no such folder, format or split, or no layout was recognised.
     """
     if not root.exists():
-        raise DatasetError(root, (Fault("folder", "is missing"),))
+        raise DatasetError(root, (Fault("data set", "is not there; a folder is needed"),))
     if not root.is_dir() and (format not in ("auto", coco.NAME) or root.suffix != ".json"):
         what = "is a file; accepted are folders, and a JSON file for coco"
         raise DatasetError(root, (Fault("folder", what),))

@@ -83,6 +83,7 @@ def clip(
     ] = None,
 ) -> int:
     """Fine-tune a CLIP model on pictures with captions, and with labelled masks."""
+    from stream.commands.train.writing import writes_into
     from stream.core.detect import default_clip_size
     from stream.errors import UsageError
     from train.clip.recipe import load_recipe
@@ -102,7 +103,7 @@ def clip(
         raise UsageError("--out is missing; name a folder for the result")
     if json_file is not None and (json_file.is_dir() or not json_file.resolve().parent.is_dir()):
         raise UsageError(f"{json_file}: cannot be written; name a file in a folder that is there")
-    with _Interrupts() as asked:
+    with writes_into(out, "go on with --resume"), _Interrupts() as asked:
         outcome = fine_tune(
             recipe,
             out,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from stream.commands.train.writing import writes_into
 from stream.errors import UsageError
 
 
@@ -67,5 +68,6 @@ def micro(
         threads,
         workers,
     )
-    make(run, lambda line: typer.echo(f"maskcast: {line}", err=True))
+    with writes_into(out, "give the same command again"):
+        make(run, lambda line: typer.echo(f"maskcast: {line}", err=True))
     return 0

@@ -118,6 +118,7 @@ def _start(
     resume: bool,
     json_path: Path | None,
 ) -> int:
+    from stream.commands.train.writing import writes_into
     from stream.report import check_writable
     from train.sam2.recipe import load_recipe
     from train.sam2.run import fine_tune
@@ -125,7 +126,7 @@ def _start(
     if json_path is not None:
         check_writable(json_path)
     recipe = load_recipe(config, overrides)
-    with _asked_to_stop() as asked:
+    with writes_into(out, "go on with --resume"), _asked_to_stop() as asked:
         outcome = fine_tune(recipe, out, resume=resume, stop=asked, told=_tell)
     if not outcome.finished:
         typer.echo(

@@ -49,7 +49,7 @@ def data(tmp_path: Path) -> Path:
     [
         ([], ["no data set is given", "maskcast train clip FOLDER"]),
         (["DATA"], ["--out is missing"]),
-        (["nowhere", "--out", "OUT"], ["nowhere", "is missing"]),
+        (["nowhere", "--out", "OUT"], ["nowhere", "is not there"]),
         (["DATA", "--out", "OUT", "--train", "last:0"], ["train: 'last:0'", "last:K"]),
         (["DATA", "--out", "OUT", "--wise", "2"], ["wise: '2'", "auto and a number from 0 to 1"]),
         (["DATA", "--out", "OUT", "--batch", "1"], ["batch: 1", "greater than or equal to 2"]),

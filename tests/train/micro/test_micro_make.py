@@ -82,6 +82,7 @@ def test_a_folder_belongs_to_one_recipe(tmp_path: Path) -> None:
         (["--data", ".", "--out", "x", "--only", "clips"], "--only clips: accepted are films,"),
         (["--data", ".", "--out", "x", "--minutes", "0"], "--minutes 0.0: a number above 0"),
         (["none.yaml", "--data", ".", "--out", "x"], "none.yaml: no such file"),
+        (["--data", ".", "--out", "/proc/x"], "--out /proc/x: cannot be made: No such file"),
     ],
 )
 def test_bad_usage_is_one_line(

@@ -21,7 +21,7 @@ def pair(root: Path, stem: str = "a", number: int = 1) -> None:
 
 
 def test_what_is_no_data_set_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"nowhere: folder: is missing$"):
+    with pytest.raises(DatasetError, match=r"nowhere: data set: is not there; a folder is needed$"):
         open_dataset(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match=r"format: is 'voc'; accepted are auto, cityscapes, "):
         open_dataset(tmp_path, "voc")

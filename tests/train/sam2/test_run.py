@@ -114,7 +114,7 @@ def test_the_command_trains_and_says_how_it_went(
     ("arguments", "said"),
     [
         ((), "no data set is given; name its folder"),
-        (("/nowhere",), "/nowhere: folder: is missing"),
+        (("/nowhere",), "/nowhere: data set: is not there; a folder is needed"),
         (("DATA", "--format", "zip"), "format: is 'zip'; accepted are auto"),
         (("DATA", "--model", "sam9"), "model 'sam9' is unknown"),
         (("DATA", "--weights", "/none.pt"), "no such weights file"),
