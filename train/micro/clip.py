@@ -14,6 +14,7 @@ from engines.build import build_clip
 from engines.micro_text import ByteTokenizer
 from train.micro.attributes import AttributeHead
 from train.micro.clip_data import (
+    WINDOW,
     ClipPool,
     Scene,
     crop_anywhere,
@@ -21,7 +22,7 @@ from train.micro.clip_data import (
     shapes_scene,
     window_at_object,
 )
-from train.micro.clip_losses import OUTLINE, clip_loss, outline_loss
+from train.micro.clip_losses import clip_loss, object_loss
 from train.micro.clip_start import prime
 from train.micro.recipe import Clip
 from train.micro.trainer import Schedule, Trainer
@@ -36,8 +37,11 @@ def new_model(seed: int = 0) -> Any:
     return model
 
 
-#: Share of drawn shapes while outlines are learnt; what cells and smears show comes later.
-OUTLINE_SHAPES = 0.8
+#: Share of drawn shapes while single objects are told apart; cells and smears come later.
+OBJECT_SHAPES = 0.8
+#: Side in pixels and number of the windows of a step then: mostly small ones, which are cheap, and
+#: in every fourth step those that hold a large shape.
+OBJECT_WINDOWS = ((96, 64), (96, 64), (96, 64), (WINDOW, 18))
 
 
 class ClipTrainer(Trainer):
@@ -61,8 +65,8 @@ class ClipTrainer(Trainer):
             {
                 "patches": AttributeHead(width),
                 "wholes": AttributeHead(width),
+                "objects": AttributeHead(width),
                 "early": nn.Sequential(nn.LayerNorm(early), AttributeHead(early)),
-                "outlines": nn.Sequential(nn.LayerNorm(early), nn.Linear(early, OUTLINE**2)),
             }
         )
         schedule = Schedule(recipe.steps, recipe.rate, recipe.warmup, 0.05, recipe.average)
@@ -73,19 +77,22 @@ class ClipTrainer(Trainer):
     def draw(self, step: int) -> list[Scene]:
         """Windows around objects at first; later in two of five steps, with crops and scenes."""
         rng = np.random.default_rng((self.seed, step, self.ranks.rank, 0))
-        if step < self.recipe.outline_steps:
-            return self._windows(rng, OUTLINE_SHAPES)
+        if step < self.recipe.object_steps:
+            side, count = OBJECT_WINDOWS[step % len(OBJECT_WINDOWS)]
+            return self._windows(rng, count, side, OBJECT_SHAPES)
         if step % 5 == 4:
             return [self.pool.scene(rng) for _ in range(self.recipe.scenes)]
-        return self._windows(rng) if step % 2 == 0 else self._crops(rng)
+        return self._windows(rng, self.recipe.windows) if step % 2 == 0 else self._crops(rng)
 
-    def _windows(self, rng: np.random.Generator, shapes: float = 0.0) -> list[Scene]:
+    def _windows(
+        self, rng: np.random.Generator, count: int, side: int = WINDOW, shapes: float = 0.0
+    ) -> list[Scene]:
         out: list[Scene] = []
-        while len(out) < self.recipe.windows:
+        while len(out) < count:
             scene = shapes_scene(rng) if rng.random() < shapes else self.pool.scene(rng)
             # Several objects of one scene share its drawing.
-            found = [window_at_object(scene, rng) for _ in range(4)]
-            out += [one for one in found if one is not None][: self.recipe.windows - len(out)]
+            found = [window_at_object(scene, rng, side) for _ in range(4)]
+            out += [one for one in found if one is not None][: count - len(out)]
         return out
 
     def _crops(self, rng: np.random.Generator) -> list[Scene]:
@@ -100,10 +107,10 @@ class ClipTrainer(Trainer):
         return out
 
     def loss(self, batch: list[Scene]) -> tuple[Tensor, dict[str, float]]:
-        """Loss of outlines at first, then of scenes with texts drawn for this step."""
-        if self.step < self.recipe.outline_steps:
-            return outline_loss(self.model, self._attribute_heads, batch)
+        """Loss of single objects at first, then of scenes with texts drawn for this step."""
         rng = np.random.default_rng((self.seed, self.step, self.ranks.rank, 1))
+        if self.step < self.recipe.object_steps:
+            return object_loss(self.model, self._attribute_heads, batch, rng)
         return clip_loss(self.model, self._attribute_heads, self._tokenizer, batch, rng)
 
     def settle(self) -> None:

@@ -218,25 +218,39 @@ def crop_anywhere(scene: Scene, rng: np.random.Generator) -> Scene:
     )
 
 
-def window_at_object(scene: Scene, rng: np.random.Generator) -> Scene | None:
-    """A part of a scene at its own scale around one of its objects, cut along patches."""
+def window_at_object(scene: Scene, rng: np.random.Generator, side: int = WINDOW) -> Scene | None:
+    """A part of a scene at its own scale with one of its objects in it.
+
+    Args:
+        scene: The whole scene.
+        rng: Source of randomness.
+        side: Of the window in pixels, a multiple of the patch.
+
+    Returns:
+        The window at any pixel; its place in patches is about where it was cut. None where the
+        scene has no objects, or the one that was chosen is too large for the window.
+    """
     chosen = _some_object(scene, rng)
     if chosen is None:
         return None
     rows, columns = torch.nonzero(scene.objects == chosen, as_tuple=True)
-    centre = (float(rows.float().mean()), float(columns.float().mean()))
-    last = (SCENE - WINDOW) // PATCH
-    corner = [
-        int(np.clip(round((c - WINDOW / 2 + rng.normal(0, 12)) / PATCH), 0, last)) for c in centre
-    ]
-    y, x = corner[0] * PATCH, corner[1] * PATCH
-    part = (slice(y, y + WINDOW), slice(x, x + WINDOW))
+    corner = []
+    for place in (rows, columns):
+        first, last = int(place.min()), int(place.max())
+        # A pixel of room on each side, so that no edge cuts the object.
+        low, high = max(0, last + 2 - side), min(first - 1, SCENE - side)
+        if low > high and side < WINDOW:
+            return None
+        low, high = (low, high) if low <= high else (0, SCENE - side)
+        corner.append(int(rng.integers(low, high + 1)))
+    y, x = corner
+    part = (slice(y, y + side), slice(x, x + side))
     return Scene(
         scene.image[:, part[0], part[1]],
         scene.regions[part],
         scene.objects[part],
         scene.concepts,
-        corner=(corner[0], corner[1]),
+        corner=(y // PATCH, x // PATCH),
     )
 
 

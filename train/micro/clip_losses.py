@@ -18,10 +18,10 @@ from train.micro.attributes import AttributeHead
 from train.micro.clip_data import IGNORE, PATCH, SCENE, Scene, patch_targets
 from train.micro.words import NEGATIVES, Concept, queries_for
 
-#: Side, in half patches, of the surroundings in which a patch is asked for its object's outline.
-OUTLINE = 10
-#: Of the outlines' loss: a half of this, and the other losses keep it from being learnt.
-OUTLINE_WEIGHT = 10.0
+#: Objects of one picture whose mean vectors are told apart.
+MOST_OBJECTS = 8
+#: Patches' worth of an object that must be seen of it.
+LEAST_COVER = 0.8
 #: CLIP's own image statistics.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -113,14 +113,10 @@ def clip_loss(
     rng: np.random.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
     """Dense and whole-image loss of scenes of one size."""
-    concepts: list[Concept] = [scenes[0].concepts[0]]
+    concepts, tables = joint_concepts(scenes)
     patches, wholes = [], []
-    for scene in scenes:
-        # Region numbers of the scene become rows of the batch's table; background is row 0 for all.
-        rows = torch.tensor(
-            [0, *range(len(concepts), len(concepts) + len(scene.concepts) - 1), IGNORE]
-        )
-        concepts.extend(scene.concepts[1:])
+    for scene, table in zip(scenes, tables, strict=True):
+        rows = torch.tensor(table)
         patches.append(rows[patch_targets(scene.regions)])
         wholes.append(rows[scene.whole])
     queries = queries_for(list({c.name: c for c in concepts}.values())[:12], rng, 44)
@@ -145,34 +141,111 @@ def clip_loss(
     plain = plain + 0.5 * _head(heads, "wholes").loss(whole, at_whole, concepts)
     norm, classes = _parts(heads["early"])
     plain = plain + classes.loss(norm(tokens).flatten(0, 1), at_patch, concepts)
-    drawn = _outline_loss(heads["outlines"](tokens), scenes)
     shown |= {"plain": float(plain.detach()), "scale": float(scale.detach())}
-    shown["outlines"] = float(drawn.detach())
-    return patch_loss + 0.5 * image_loss + 0.3 * plain + OUTLINE_WEIGHT * drawn, shown
+    total = patch_loss + 0.5 * image_loss + 0.3 * plain
+    objects = complete_objects(scenes, rng)
+    if len(objects):
+        seen = objects.to(device)
+        names = torch.cat([torch.tensor(table) for table in tables])
+        at_object = names[objects.concept].to(device)
+        vectors = seen.pooled(F.normalize(dense.flatten(1, 2).float(), dim=-1))
+        by_object = evidence(vectors, asked, negatives, scale)
+        weighed, _ = grouped_loss(by_object, at_object, answers)
+        told = _head(heads, "objects").loss(vectors, at_object, concepts)
+        told = told + classes.loss(seen.pooled(norm(tokens)), at_object, concepts)
+        shown |= {"objects": float(weighed.detach()), "told": float(told.detach())}
+        total = total + weighed + told
+    return total, shown
 
 
-def outline_loss(
-    model: Any, heads: nn.ModuleDict, scenes: list[Scene]
+def object_loss(
+    model: Any, heads: nn.ModuleDict, scenes: list[Scene], rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
-    """Loss of outlines and classes before the last block: what comes first, without any text."""
+    """Loss of telling single objects apart, without any text: what comes first.
+
+    Patches one by one learn the kind of a shape hardly at all; the mean over an object's patches,
+    which is what the detector weighs, within some hundred steps.
+    """
     device = next(model.parameters()).device
     images = normalise(torch.stack([s.image for s in scenes]).to(device))
     with _tokens_before_last(model.visual) as early:
-        dense_pass(model.visual, images, "naclip", positions=window_positions(model, scenes))
+        found = dense_pass(
+            model.visual, images, "naclip", positions=window_positions(model, scenes)
+        )
     tokens = early[0][:, 1:].float()
-    concepts: list[Concept] = [scenes[0].concepts[0]]
-    rows = []
-    for scene in scenes:
-        table = [0, *range(len(concepts), len(concepts) + len(scene.concepts) - 1), IGNORE]
-        concepts.extend(scene.concepts[1:])
-        rows.append(torch.tensor(table)[patch_targets(scene.regions)])
+    concepts, tables = joint_concepts(scenes)
+    objects = complete_objects(scenes, rng)
     norm, classes = _parts(heads["early"])
-    plain = classes.loss(
-        norm(tokens).flatten(0, 1), torch.stack(rows).flatten().to(device), concepts
-    )
-    drawn = _outline_loss(heads["outlines"](tokens), scenes)
-    shown = {"outlines": float(drawn.detach()), "classes": float(plain.detach())}
-    return 3.0 * drawn + 0.3 * plain, shown
+    if not len(objects):
+        return found.patches.sum() * 0.0, {}
+    seen = objects.to(device)
+    names = torch.cat([torch.tensor(table) for table in tables])
+    at_object = names[objects.concept].to(device)
+    vectors = seen.pooled(F.normalize(found.patches.flatten(1, 2).float(), dim=-1))
+    told = _head(heads, "objects").loss(vectors, at_object, concepts)
+    sooner = classes.loss(seen.pooled(norm(tokens)), at_object, concepts)
+    return told + sooner, {"told": float(told.detach()), "sooner": float(sooner.detach())}
+
+
+def joint_concepts(scenes: list[Scene]) -> tuple[list[Concept], list[list[int]]]:
+    """Put the concepts of all scenes into one table; background is row 0 for all.
+
+    Returns:
+        The table, and for each scene the row of each of its regions, the unknown one last.
+    """
+    concepts: list[Concept] = [scenes[0].concepts[0]]
+    tables = []
+    for scene in scenes:
+        first = len(concepts)
+        tables.append([0, *range(first, first + len(scene.concepts) - 1), IGNORE])
+        concepts.extend(scene.concepts[1:])
+    return concepts, tables
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Objects that are seen whole."""
+
+    picture: Tensor
+    """(K,) int64 which picture of the batch."""
+    concept: Tensor
+    """(K,) int64 row in the joined tables of `joint_concepts`."""
+    cover: Tensor
+    """(K, N) float32 how much of the object lies in each patch, adding up to 1."""
+
+    def __len__(self) -> int:
+        return len(self.picture)
+
+    def to(self, device: torch.device) -> Objects:
+        """The same objects on another device."""
+        return Objects(self.picture.to(device), self.concept.to(device), self.cover.to(device))
+
+    def pooled(self, tokens: Tensor) -> Tensor:
+        """Mean (K, D) over each object's patches, of (B, N, D)."""
+        return torch.einsum("kn,knd->kd", self.cover, tokens[self.picture])
+
+
+def complete_objects(scenes: list[Scene], rng: np.random.Generator) -> Objects:
+    """Choose objects that no edge of their picture cuts, at most `MOST_OBJECTS` of each picture."""
+    pictures, rows, covers = [], [], []
+    offset = 0
+    for number, scene in enumerate(scenes):
+        ids = scene.objects
+        edge = torch.cat([ids[0], ids[-1], ids[:, 0], ids[:, -1]])
+        inside = np.setdiff1d(np.unique(ids.numpy()), np.append(np.unique(edge.numpy()), 0))
+        for chosen in rng.permutation(inside)[:MOST_OBJECTS]:
+            mask = (ids == int(chosen)).float()
+            cover = F.avg_pool2d(mask[None, None], PATCH)[0, 0].flatten()
+            region = int(scene.regions[ids == int(chosen)].median())
+            if float(cover.sum()) >= LEAST_COVER and region > 0:
+                pictures.append(number)
+                rows.append(offset + region)
+                covers.append(cover / cover.sum())
+        offset += len(scene.concepts) + 1
+    if not covers:
+        nothing = torch.zeros(0, dtype=torch.long)
+        return Objects(nothing, nothing, torch.zeros(0, 1))
+    return Objects(torch.tensor(pictures), torch.tensor(rows), torch.stack(covers))
 
 
 @contextmanager
@@ -201,40 +274,6 @@ def window_positions(model: Any, scenes: list[Scene]) -> Tensor | None:
     count = scenes[0].image.shape[-1] // PATCH
     plane = table[1:].view(side, side, -1)[y : y + count, x : x + count]
     return torch.cat([table[:1], plane.flatten(0, 1)])
-
-
-def outline_targets(objects: Tensor) -> tuple[Tensor, Tensor]:
-    """The mask of each patch's own object in its surroundings, and which patches have an object.
-
-    Args:
-        objects: (H, W) int64 instance numbers, 0 none.
-
-    Returns:
-        (rows, columns, OUTLINE * OUTLINE) float32 coverage of cells of half a patch, the patch in
-        the middle, and (rows, columns) bool.
-    """
-    numbers = torch.unique(objects)
-    numbers = numbers[numbers > 0]
-    rows, columns = objects.shape[0] // PATCH, objects.shape[1] // PATCH
-    if not len(numbers):
-        return torch.zeros(rows, columns, OUTLINE**2), torch.zeros(rows, columns, dtype=torch.bool)
-    masks = (objects[None] == numbers[:, None, None]).float()
-    cover = F.avg_pool2d(masks, PATCH)
-    cells = F.pad(F.avg_pool2d(masks, PATCH // 2), [(OUTLINE - 2) // 2] * 4)
-    around = F.unfold(cells[:, None], OUTLINE, stride=2).view(len(numbers), -1, rows, columns)
-    best, own = cover.max(dim=0)
-    index = own[None, None].expand(1, OUTLINE**2, -1, -1)
-    return around.gather(0, index)[0].permute(1, 2, 0), best > 0.02
-
-
-def _outline_loss(predicted: Tensor, scenes: list[Scene]) -> Tensor:
-    """Cross-entropy of outlines (B, N, OUTLINE * OUTLINE) at the patches that touch an object."""
-    pairs = [outline_targets(scene.objects) for scene in scenes]
-    target = torch.stack([t for t, _ in pairs]).flatten(1, 2).to(predicted.device)
-    near = torch.stack([n for _, n in pairs]).flatten(1).to(predicted.device)
-    if not bool(near.any()):
-        return predicted.sum() * 0.0
-    return F.binary_cross_entropy_with_logits(predicted[near].float(), target[near])
 
 
 def _parts(head: nn.Module) -> tuple[nn.Module, AttributeHead]:

@@ -67,8 +67,8 @@ class Clip(Section):
     steps: AtLeastOne = 4000
     rate: Positive = 4e-4
     warmup: Count = 40
-    outline_steps: Count = 400
-    """First steps, without any text: patches learn where their objects' outlines run."""
+    object_steps: Count = 500
+    """First steps, without any text: single objects are told apart, shapes above all."""
     windows: AtLeastOne = 16
     """Windows of 192 px around objects, in two steps of five."""
     crops: AtLeastOne = 10

@@ -20,11 +20,10 @@ from train.micro import sam2 as micro_sam2
 from train.micro.attributes import attributes_of
 from train.micro.clip_data import Scene, crop_anywhere, shapes_scene, window_at_object
 from train.micro.clip_losses import (
-    OUTLINE,
     clip_loss,
+    complete_objects,
     encode_texts,
     evidence,
-    outline_targets,
     window_positions,
 )
 from train.micro.evaluate_sam2 import measure_films, measure_stills, squeeze
@@ -36,7 +35,7 @@ from train.micro.recipe import Segmenter
 from train.micro.segmenter import DenseHead, pointwise_as_linear
 from train.micro.steps import StepOptions, spoil, training_loss
 from train.micro.trainer import Trainer
-from train.micro.words import NUCLEUS, shape_concept
+from train.micro.words import BACKGROUND, NUCLEUS, shape_concept
 from train.ranks import Ranks
 
 
@@ -69,7 +68,7 @@ class OneScene:
 
 
 def clip_trainer() -> micro_clip.ClipTrainer:
-    recipe = ClipRecipe(crops=2, windows=2, scenes=1, warmup=1, steps=5, outline_steps=1)
+    recipe = ClipRecipe(crops=2, windows=2, scenes=1, warmup=1, steps=5, object_steps=1)
     return micro_clip.ClipTrainer(OneScene(), recipe, 0, ALONE)  # type: ignore[arg-type]
 
 
@@ -259,16 +258,27 @@ def test_ways_lead_to_the_centre_of_the_own_object() -> None:
     assert not ways[0, :, 2:].any()
 
 
-def test_outlines_are_those_of_the_own_object() -> None:
+def test_only_objects_that_no_edge_cuts_are_told_apart() -> None:
     objects = torch.zeros(64, 64, dtype=torch.long)
-    objects[16:32, 16:32], objects[16:32, 32:48] = 7, 9
-    target, near = outline_targets(objects)
-    assert near.nonzero().tolist() == [[1, 1], [1, 2]]
-    around = target.view(4, 4, OUTLINE, OUTLINE)
-    # Cells of 8 px; the patch itself lies in the middle, its neighbour is not its own.
-    assert around[1, 1, 4:6, 4:6].eq(1).all()
-    assert around[1, 1].sum() == 4
-    assert around[1, 2].sum() == 4
+    objects[16:32, 24:40], objects[0:20, 50:60] = 7, 9  # the second leaves the picture
+    regions = (objects > 0).long()
+    scene = Scene(torch.zeros(3, 64, 64), regions, objects, (BACKGROUND, NUCLEUS))
+    found = complete_objects([scene, scene], np.random.default_rng(0))
+    assert found.picture.tolist() == [0, 1]
+    assert found.concept.tolist() == [1, 4]  # each picture's table has three rows
+    tokens = torch.arange(16.0).view(1, 16, 1).repeat(2, 1, 1)
+    # Half of it lies in patch 5, half in patch 6.
+    assert found.pooled(tokens).flatten().tolist() == [5.5, 5.5]
+
+
+def test_small_windows_hold_their_object_whole() -> None:
+    rng = np.random.default_rng(3)
+    scene = shapes_scene(rng)
+    windows = [window_at_object(scene, rng, 96) for _ in range(30)]
+    kept = [window for window in windows if window is not None]
+    assert kept, "some shapes are smaller than 96 px"
+    assert all(len(complete_objects([window], rng)) for window in kept)
+    assert all(window.image.shape == (3, 96, 96) for window in kept)
 
 
 def test_positions_of_a_window_are_those_of_its_place() -> None:
@@ -278,8 +288,14 @@ def test_positions_of_a_window_are_those_of_its_place() -> None:
     assert window is not None
     assert window.corner is not None
     y, x = window.corner
-    pixels = scene.image[:, 16 * y : 16 * y + 192, 16 * x : 16 * x + 192]
-    assert torch.equal(window.image, pixels)
+    offsets = [(dy, dx) for dy in range(16) for dx in range(16)]
+    assert any(
+        torch.equal(
+            window.image,
+            scene.image[:, 16 * y + dy : 16 * y + dy + 192, 16 * x + dx : 16 * x + dx + 192],
+        )
+        for dy, dx in offsets
+    )
     with torch.inference_mode():
         whole = position_embeddings(model.visual, (32, 32))[1:].view(32, 32, -1)
         found = window_positions(model, [window])
