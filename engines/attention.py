@@ -30,7 +30,9 @@ SMALL_SCORES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
+class Layer:
+    """One layer's weights, arranged for use."""
+
     norms: tuple[Any, Any, Any]
     own_q: Linear
     own_k: Linear
@@ -109,6 +111,16 @@ class MemoryAttention:
     def width(self) -> int:
         """Channels D of queries and keys."""
         return len(self._layers[0].cross_k[1])
+
+    @property
+    def weights(self) -> list[Layer]:
+        """The layers, as they are computed with."""
+        return self._layers
+
+    @property
+    def rotary(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and sines (N, D/2) of the rotary code."""
+        return self._cos, self._sin
 
     # -- what is done when a memory is written ------------------------------------------------
 
@@ -192,7 +204,7 @@ class MemoryAttention:
         return out
 
     def _attend_self(
-        self, layer: _Layer, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
+        self, layer: Layer, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
     ) -> torch.Tensor:
         y = layer.norms[0](x).to(self._dtype)
         q, k = (_rotate(F.linear(y, *part), cos, sin) for part in (layer.own_q, layer.own_k))
@@ -231,12 +243,12 @@ def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
-def _take(layer: Any, dtype: torch.dtype) -> _Layer:
+def _take(layer: Any, dtype: torch.dtype) -> Layer:
     own, cross = layer.self_attn, layer.cross_attn_image
     out, value = cross.out_proj, cross.v_proj
     weight = out.weight.detach() @ value.weight.detach()
     bias = out.weight.detach() @ value.bias.detach() + out.bias.detach()
-    return _Layer(
+    return Layer(
         norms=(layer.norm1, layer.norm2, layer.norm3),
         own_q=_halves(own.q_proj, dtype, scaled=True),
         own_k=_halves(own.k_proj, dtype),

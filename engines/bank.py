@@ -30,6 +30,7 @@ class Bank:
         pool: Keys and values are averaged over squares of this side.
         dtype: Dtype of keys and values.
         device: Where the tensors lie.
+        keep_keys: Whether projected keys may be kept beside the memories.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Bank:
         pool: int,
         dtype: torch.dtype,
         device: torch.device,
+        keep_keys: bool = True,
     ) -> None:
         self.layout = layout
         self.pool = pool
@@ -57,7 +59,7 @@ class Bank:
             "raw": ((layout.history, tokens, channels), torch.bfloat16),
             "logits": ((layout.history, logits_px, logits_px), torch.float32),
         }
-        self.keeps_keys = pool > 1 or tokens <= KEEP_KEYS_UP_TO_TOKENS
+        self.keeps_keys = keep_keys and (pool > 1 or tokens <= KEEP_KEYS_UP_TO_TOKENS)
         if self.keeps_keys:
             for layer in range(attention.layers):
                 self._shapes[f"keys{layer}"] = ((places, self.kept, attention.width), dtype)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from engines.backends.face import Runner
 from engines.errors import ModelError
 from engines.images import to_input
 
@@ -152,7 +153,11 @@ def paint(
     return np.clip(np.rint(painted), 0, 255).astype(np.uint8)
 
 
-def embed_crops(visual: torch.nn.Module, crops: torch.Tensor, chunk: int = 8) -> torch.Tensor:
-    """Return (K, D) unit vectors of (K, 3, S, S) crops, so many at a time."""
+def embed_crops(
+    visual: torch.nn.Module, crops: torch.Tensor, chunk: int = 8, run: Runner | None = None
+) -> torch.Tensor:
+    """Return (K, D) unit vectors of (K, 3, S, S) crops, so many at a time; `run` is exported."""
+    if run is not None:
+        return F.normalize(run({"images": crops})["whole"], dim=-1)
     vectors = [visual(crops[i : i + chunk]).float() for i in range(0, len(crops), chunk)]
     return F.normalize(torch.cat(vectors), dim=-1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from engines.exported.heads import ExportedDecoder, choose
 from engines.features import Features
 from engines.prompts import render_prompt
 from engines.proposals import stability
@@ -21,6 +22,7 @@ def decode_prompts(
     boxes: torch.Tensor | None,
     *,
     rendered: bool,
+    decoder: ExportedDecoder | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Decode a mask for each prompt.
 
@@ -30,6 +32,7 @@ def decode_prompts(
         points: (P, 2) x, y as fractions of the frame, at least one.
         boxes: (P, 4) x0, y0, x1, y1 as fractions, or None for clicks alone.
         rendered: Whether `sam` wants prompts drawn as well (`engines.prompts`).
+        decoder: What decodes instead of the model's own modules.
 
     Returns:
         (P, h, w) logits of the best mask and (P,) quality, predicted IoU x stability x object
@@ -42,6 +45,7 @@ def decode_prompts(
             points[i : i + CHUNK],
             None if boxes is None else boxes[i : i + CHUNK],
             rendered,
+            decoder,
         )
         for i in range(0, len(points), CHUNK)
     ]
@@ -54,6 +58,7 @@ def _decode_chunk(
     points: torch.Tensor,
     boxes: torch.Tensor | None,
     rendered: bool,
+    decoder: ExportedDecoder | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     count, side, device = len(points), sam.image_size, points.device
     clicks = (points * side)[:, None]
@@ -64,18 +69,24 @@ def _decode_chunk(
         coords = torch.cat([corners.view(count, 2, 2), clicks], dim=1)
         labels = torch.tensor([[2, 3, 1]], dtype=torch.int32, device=device).expand(count, -1)
     drawn = render_prompt(side, clicks, labels[:, -1:], corners) if rendered else None
-    sparse, dense = sam.sam_prompt_encoder(points=(coords, labels), boxes=None, masks=drawn)
-    pix = features.top + sam.no_mem_embed.view(1, -1, 1, 1)
-    logits, ious, _, scores = sam.sam_mask_decoder(
-        image_embeddings=pix.expand(count, -1, -1, -1),
-        image_pe=sam.sam_prompt_encoder.get_dense_pe(),
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense,
-        # A box says how large the object is; a click alone may mean a part or the whole.
-        multimask_output=boxes is None,
-        repeat_image=False,
-        high_res_features=[f.expand(count, -1, -1, -1) for f in features.high_res],
-    )
+    pix = (features.top + sam.no_mem_embed.view(1, -1, 1, 1)).expand(count, -1, -1, -1)
+    # A box says how large the object is; a click alone may mean a part or the whole.
+    several = boxes is None
+    if decoder is not None:
+        four = decoder.prompted(pix, features.high_res, coords, labels, drawn)
+        logits, ious, _ = choose(sam.sam_mask_decoder, four, several)
+        scores = four.scores
+    else:
+        sparse, dense = sam.sam_prompt_encoder(points=(coords, labels), boxes=None, masks=drawn)
+        logits, ious, _, scores = sam.sam_mask_decoder(
+            image_embeddings=pix,
+            image_pe=sam.sam_prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=several,
+            repeat_image=False,
+            high_res_features=[f.expand(count, -1, -1, -1) for f in features.high_res],
+        )
     rank = ious * stability(logits)
     best = rank.argmax(1)
     rows = torch.arange(count, device=device)

@@ -103,7 +103,7 @@ def dense_pass(
     dense = project(visual, patches)
     return DensePass(
         whole=project(visual, class_token),
-        patches=dense.view(len(dense), *grid, -1),
+        patches=dense.view(dense.shape[0], *grid, -1),
         start=start,
         keys=tuple(keys),
         values=tuple(values),
@@ -170,7 +170,7 @@ def _embed(visual: Any, images: Tensor, positions: Tensor | None) -> tuple[Tenso
     maps = visual.conv1(images)
     grid = (int(maps.shape[2]), int(maps.shape[3]))
     patches = maps.flatten(2).transpose(1, 2)
-    head = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+    head = visual.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
     if positions is None:
         positions = position_embeddings(visual, grid)
     tokens = torch.cat([head, patches], dim=1) + positions.to(patches.dtype)

@@ -8,19 +8,21 @@ that are shown instead of named take the place of texts all along.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from engines.backends.face import Runner
 from engines.candidates import Candidates, propose, select
 from engines.decoding import decode_prompts
 from engines.dense import require_plain_vit
 from engines.detection import DetectorSettings, Found, Look, TextEvidence
 from engines.errors import ModelError
 from engines.exemplars import Exemplar, ExemplarBook, learn
+from engines.exported.heads import ExportedDecoder
 from engines.features import Features
 from engines.findings import Words, findings
 from engines.pieces import one_piece
@@ -52,6 +54,8 @@ class TextDetector:
         settings: Thresholds.
         rendered_prompts: Whether `sam` wants prompts drawn as well (`engines.prompts`).
         device: A torch device.
+        runners: Exported networks by the names of `engines.networks`: the mask decoder, the towers,
+            or both; what is not there runs as modules.
 
     Attributes:
         exemplars: What was shown so far, by label.
@@ -70,14 +74,23 @@ class TextDetector:
         *,
         rendered_prompts: bool = False,
         device: str = "cpu",
+        runners: Mapping[str, Runner] | None = None,
     ) -> None:
         require_plain_vit(clip.visual)
+        self._runners = runners or {}
+        if "image_tower" in self._runners and settings.verify.startswith("token"):
+            raise ModelError(
+                f"verify {settings.verify!r} needs keys and values that exported towers keep to "
+                "themselves; take verify pooled or crop, or backend torch"
+            )
         self._bias = sigmoid_bias(clip, settings.score, settings.logit_bias)
         self.device = torch.device(device)
         self._sam = sam.to(self.device).eval()
         self._clip = clip.to(self.device).eval()
         self._bank = bank
         self._rendered = rendered_prompts
+        decode = self._runners.get("mask_decoder")
+        self._decoder = ExportedDecoder(self._sam, decode) if decode else None
         self.settings = settings
         self.exemplars = ExemplarBook()
         self.looks = 0
@@ -182,6 +195,22 @@ class TextDetector:
         out: npt.NDArray[np.float32] = heat.permute(2, 0, 1).contiguous().cpu().numpy()
         return out
 
+    @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Decode a few prompts, so that the first look does not wait for what is made then."""
+        if self._decoder is None:
+            return
+        model, count = self._sam, 15
+        grid, width = int(model.sam_image_embedding_size), int(model.hidden_dim)
+        blank = torch.zeros(1, width, grid, grid, device=self.device)
+        half = blank.new_zeros(1, width // 4, 2 * grid, 2 * grid)
+        quarter = blank.new_zeros(1, width // 8, 4 * grid, 4 * grid)
+        features = Features(blank, half, quarter, (64, 64))
+        points = blank.new_full((count, 2), 0.5)
+        boxes = blank.new_tensor([[0.3, 0.3, 0.7, 0.7]]).expand(count, -1)
+        self._decode(features, points, None)
+        self._decode(features, points, boxes)
+
     # -- what is asked ---------------------------------------------------------------------------
 
     def _ask(
@@ -228,14 +257,17 @@ class TextDetector:
     def _view(self, image: npt.NDArray[np.uint8]) -> View:
         use = self.settings
         visual = self._clip.visual
-        return view_frame(visual, image, use.clip_size_px, use.dense, use.tiles, self.device)
+        run = self._runners.get("image_tower")
+        return view_frame(visual, image, use.clip_size_px, use.dense, use.tiles, self.device, run)
 
     def _decode(
         self, features: Features, points: torch.Tensor, boxes: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         points = points.to(self.device)
         boxes = None if boxes is None else boxes.to(self.device)
-        return decode_prompts(self._sam, features, points, boxes, rendered=self._rendered)
+        return decode_prompts(
+            self._sam, features, points, boxes, rendered=self._rendered, decoder=self._decoder
+        )
 
     def _find(
         self,
@@ -255,6 +287,7 @@ class TextDetector:
         evidence = verify(
             self._clip, view, patches, question, image, masks, inside,
             mode=use.verify, score=use.score, crops=use.crops,
+            run=self._runners.get("crop_tower"),
         )  # fmt: skip
         embeddings = view.pooled(inside)
         side = self._sam.image_size

@@ -95,7 +95,7 @@ class Heads:
         present = scores > 0 if model.pred_obj_scores else torch.ones_like(scores, dtype=torch.bool)
         low = torch.where(present[:, :, None], low, NO_OBJECT_LOGIT)
         if crops is not None:
-            low = _paste(low, crops, present[:, 0], features)
+            low = paste(low, crops, present[:, 0], features)
         return Decoded(low, ious[rows, best].float(), pointers.float(), scores[:, 0].float())
 
     def click(
@@ -211,10 +211,10 @@ def _predict(
     return masks, ious, mask_tokens, ious.new_full((count, 1), 10.0)
 
 
-def _paste(
+def paste(
     low: torch.Tensor, crops: list[Crop], present: torch.Tensor, features: Features
 ) -> torch.Tensor:
-    """Put (B, 4s, 4s) logits of windows into frames of (B, 4S, 4S)."""
+    """Put (B, 4s, 4s) logits of windows into frames of (B, 4S, 4S); (B,) says who is visible."""
     side = features.quarter.shape[-1]
     full = low.new_full((len(low), side, side), OUTSIDE_LOGIT)
     full = torch.where(present[:, None, None], full, NO_OBJECT_LOGIT)

@@ -122,11 +122,14 @@ class Recall:
         return keys.gather(2, index)
 
     def _pointers(
-        self, slots: torch.Tensor, attended: list[Attended]
+        self, slots: torch.Tensor, attended: list[Attended], room: int = 0
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Return codes and words (B, P, M) of pointers, and which (B, P) are not there."""
+        """Return codes and words (B, P, M) of pointers, and which (B, P) are not there.
+
+        P is as large as an object needs it, and at least `room`.
+        """
         model, device = self.model, self.place.device
-        most = max(len(a.pointers) for a in attended)
+        most = max(room, *(len(a.pointers) for a in attended))
         padded = [a.pointers + [(0, 1)] * (most - len(a.pointers)) for a in attended]
         places = torch.tensor(
             [[p for p, _ in a] for a in padded], device=device, dtype=torch.long

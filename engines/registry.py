@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from engines.backends import Running
 from engines.build import RENDERED_PROMPTS, SAM2_NAMES, build_sam2
 from engines.calibration import calibration as calibration
 from engines.checkpoint import (
@@ -27,7 +28,10 @@ from engines.clip_models import (
     fit_state,
     published_config,
 )
+from engines.engine_folder import Engines, Wanted, find
 from engines.errors import ModelError
+from engines.manifest import fingerprint
+from engines.networks import clip_networks, sam2_networks
 from engines.settings import Cleanup, Limits, Savings
 from engines.tracker import Tracker
 from engines.trained import WEIGHTS_FILE, trained_of
@@ -90,6 +94,8 @@ def load_tracker(
     limits: Limits | None = None,
     savings: Savings | None = None,
     cleanup: Cleanup | None = None,
+    engines: Path | None = None,
+    threads: int | None = None,
 ) -> Tracker:
     """Load a SAM2 model and wrap it in a tracker.
 
@@ -99,21 +105,24 @@ def load_tracker(
             the model's own default.
         image_size: Side of the square input in pixels; None for the one it was trained at, or the
             model's own.
-        backend: `torch`.
+        backend: `torch`, `openvino`, `onnxruntime` or `tensorrt`, which run what `maskcast export`
+            wrote, or `auto`: the fastest that is exported here, else torch.
         precision: `fp32`, `bf16`, `fp16`, or `auto`: bf16 where the processor has it.
         device: A torch device.
         limits: How much is remembered; None for what the model was made for.
         savings: What is left out for speed; None for nothing.
         cleanup: What is done to masks after the model; None for the model's own way: `micro` keeps
             one piece of each mask and lets none overlap, the official models do nothing.
+        engines: Folder with exported networks; None for where `maskcast export` puts them.
+        threads: Threads of exported networks; None for torch's number.
 
     Raises:
-        ModelError: The name, the weights, the backend or the size cannot be used.
+        ModelError: The name, the weights, the backend or the size cannot be used, or nothing fit
+            is exported for the backend that was named.
     """
-    if backend != "torch":
-        raise ModelError(f"backend {backend!r} is not built in; accepted is torch")
     check_device(device)
     loaded = load_sam2(name, weights, image_size)
+    found = sam2_engines(loaded, backend, precision, Running(device, threads), engines)
     return Tracker(
         loaded.model,
         precision=precision,
@@ -122,7 +131,79 @@ def load_tracker(
         limits=limits or default_limits(name),
         savings=savings,
         cleanup=cleanup or default_cleanup(name),
+        engines=found,
     )
+
+
+def sam2_engines(
+    loaded: Loaded,
+    backend: str,
+    precision: str,
+    how: Running,
+    folder: Path | None = None,
+    only: Sequence[str] = (),
+) -> Engines:
+    """Find what runs the networks of a SAM2 model.
+
+    Args:
+        loaded: The model.
+        backend: See `load_tracker`.
+        precision: See `load_tracker`.
+        how: Device and threads.
+        folder: See `load_tracker`.
+        only: Names of networks that are needed; empty for all.
+
+    Raises:
+        ModelError: Nothing fit is exported for the backend that was named.
+    """
+    if backend == "torch" and folder is None:
+        return Engines("torch", None, "torch was asked for", {})
+    wanted = Wanted(
+        kind="sam2",
+        model=loaded.name,
+        weights=fingerprint(loaded.origin),
+        image_size=int(loaded.model.image_size),
+        backend=backend,
+        precision=precision,
+        folder=folder,
+    )
+    networks = {n: net for n, net in sam2_networks(loaded.model, only).items()}
+    return find(wanted, networks, how)
+
+
+def clip_engines(
+    loaded: Loaded,
+    side_px: int,
+    mode: str,
+    backend: str,
+    how: Running,
+    folder: Path | None = None,
+) -> Engines:
+    """Find what runs the towers of a CLIP model.
+
+    Args:
+        loaded: The model.
+        side_px: Side of the square that it sees at once.
+        mode: How its last block is read.
+        backend: See `load_tracker`.
+        how: Device and threads.
+        folder: Folder with exported networks; None for where `maskcast export` puts them.
+
+    Raises:
+        ModelError: Nothing fit is exported for the backend that was named.
+    """
+    if backend == "torch" and folder is None:
+        return Engines("torch", None, "torch was asked for", {})
+    wanted = Wanted(
+        kind="clip",
+        model=loaded.name,
+        weights=fingerprint(loaded.origin),
+        image_size=side_px,
+        backend=backend,
+        folder=folder,
+        dense=mode,
+    )
+    return find(wanted, clip_networks(loaded.model, side_px, mode), how)
 
 
 def default_limits(name: str) -> Limits:

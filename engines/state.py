@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from engines.attention import MemoryAttention, Shared
+from engines.backends.face import Runner
 from engines.bank import Bank
+from engines.exported.attention import ExportedAttention, ExportedRecall
+from engines.exported.heads import ExportedDecoder, ExportedHeads
+from engines.exported.memory_encoder import ExportedMemoryEncoder
 from engines.features import Features
 from engines.heads import Decoded, Heads
 from engines.memory import NEVER, Layout, Memory
@@ -29,6 +33,10 @@ class State:
         dtype: What memory attention computes in.
         limits: How much is remembered.
         savings: What is left out for speed.
+        runners: Exported networks by name; None to run the model's own modules.
+
+    Raises:
+        ValueError: The savings do not suit the image size or exported networks.
     """
 
     def __init__(
@@ -38,10 +46,21 @@ class State:
         dtype: torch.dtype,
         limits: Limits,
         savings: Savings,
+        runners: Mapping[str, Runner] | None = None,
     ) -> None:
         device = next(model.parameters()).device
-        self.attention = MemoryAttention(model.memory_attention, dtype)
-        if dtype != torch.float32:
+        if runners is None:
+            self.attention = MemoryAttention(model.memory_attention, dtype)
+        else:
+            self.attention = ExportedAttention(
+                model.memory_attention, runners["shared_queries"], runners["memory_attention"]
+            )
+            if savings.pool > 1:
+                raise ValueError(
+                    f"pool {savings.pool} is computed by backend torch only; take pool 1, or "
+                    "backend torch"
+                )
+        if dtype != torch.float32 and runners is None:
             model = with_weights_in(model, dtype)
         self.model = model
         self.savings = savings
@@ -52,8 +71,7 @@ class State:
                 f"{model.image_size}; choose a multiple of {16 * savings.pool}"
             )
         self.layout = Layout(limits, conditioning_row=int(model.num_maskmem) - 1)
-        self.heads = Heads(model, autocast)
-        self.encoder = MemoryEncoder(model, autocast)
+        self.heads, self.encoder = _parts(model, autocast, runners)
         self.bank = Bank(
             self.layout,
             self.attention,
@@ -62,13 +80,18 @@ class State:
             pointer_channels=int(model.hidden_dim),
             logits_px=4 * self.grid,
             pool=savings.pool,
-            dtype=dtype,
+            # Memories are bfloat16 as they come, as in the official predictor.
+            dtype=dtype if runners is None else torch.bfloat16,
             device=device,
+            keep_keys=runners is None,
         )
-        self.recall = Recall(model, self.bank, self.attention, self.encoder.place, autocast)
+        recall = Recall if runners is None else ExportedRecall
+        self.recall = recall(model, self.bank, self.attention, self.encoder.place, autocast)
         self.memories: dict[int, Memory] = {}
         self._top_code: torch.Tensor | None = None
         self._shared: tuple[Features, Shared] | None = None
+        self.mixed_lengths = runners is not None
+        """Whether objects that remember differently much can be computed together."""
 
     # -- objects ------------------------------------------------------------------------------
 
@@ -208,3 +231,15 @@ class State:
             memory.recents[recent] = frame_index
             at = self.layout.conditioning + recent
             self.bank.bring_back(memory.slot, frame_index, at, self.encoder.place)
+
+
+def _parts(
+    model: Any, autocast: Callable[[], Any], runners: Mapping[str, Runner] | None
+) -> tuple[Heads, MemoryEncoder]:
+    if runners is None:
+        return Heads(model, autocast), MemoryEncoder(model, autocast)
+    decoder = ExportedDecoder(model, runners["mask_decoder"])
+    return (
+        ExportedHeads(model, autocast, decoder),
+        ExportedMemoryEncoder(model, autocast, runners["memory_encoder"]),
+    )

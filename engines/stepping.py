@@ -158,7 +158,8 @@ class Stepping:
         """Decode objects in groups that attend to equally much; pointers are padded."""
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         for row, (memory, crop) in enumerate(zip(objects, crops, strict=True)):
-            spatial = len(memory.attended(frame_index).spatial)
+            mixed = self._state.mixed_lengths
+            spatial = 0 if mixed else len(memory.attended(frame_index).spatial)
             groups[crop.side if crop else 0, spatial].append(row)
         parts, order = [], []
         for (side, _), rows in groups.items():

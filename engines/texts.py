@@ -35,6 +35,7 @@ class TextBank:
         templates: Each text is put into each of them and the embeddings are averaged.
         negatives: Texts that every question is weighed against, besides the user's own.
         texts: What is asked for at first.
+        encode: Tokens (N, L) to vectors (N, D) by other means than the model's own tower.
 
     Raises:
         ModelError: A template has no place for the text.
@@ -47,7 +48,9 @@ class TextBank:
         templates: Sequence[str] = TEMPLATES,
         negatives: Sequence[str] = DEFAULT_NEGATIVES,
         texts: Sequence[str] = (),
+        encode: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
+        self._encode = encode or model.encode_text
         for template in templates:
             if "{}" not in template:
                 raise ModelError(f"template {template!r} has no {{}}, where the text would go")
@@ -146,11 +149,15 @@ class TextBank:
         self._forget()
         return found
 
+    def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return the tokens (N, L) int64 of texts as they are, without templates."""
+        out: torch.Tensor = self._tokenizer(list(texts)).to(self._model.logit_scale.device)
+        return out
+
     def _embed_one(self, text: str) -> torch.Tensor:
         # The empty string stands for itself: in a template it would ask for nothing in words.
-        filled = [t.format(text) for t in self._templates] if text else [""]
-        tokens = self._tokenizer(filled).to(self._model.logit_scale.device)
-        vectors = self._model.encode_text(tokens).float()
+        tokens = self.tokenize([t.format(text) for t in self._templates] if text else [""])
+        vectors = self._encode(tokens).float()
         return F.normalize(F.normalize(vectors, dim=-1).mean(0), dim=-1)
 
     def _forget(self) -> None:
@@ -177,7 +184,12 @@ class TextBank:
             raise ModelError(f"text {text!r} is blank; say what to look for, for example 'cell'")
 
 
-def text_bank(model: Any, name: str, origin: str = "") -> TextBank:
+def text_bank(
+    model: Any,
+    name: str,
+    origin: str = "",
+    encode: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> TextBank:
     """Return the bank of a model by its name: `micro`, or an open_clip architecture[/tag].
 
     Args:
@@ -186,6 +198,7 @@ def text_bank(model: Any, name: str, origin: str = "") -> TextBank:
         origin: Where its weights came from, as `registry.Loaded.origin` says it: the tokenizer of
             a multilingual model is looked for beside them. For `random:SEED` bytes serve as its
             tokens, since such weights know no words.
+        encode: See `TextBank`.
 
     Raises:
         ModelError: The tokenizer cannot be had without a network.
@@ -193,16 +206,16 @@ def text_bank(model: Any, name: str, origin: str = "") -> TextBank:
     if name == "micro":
         from engines.micro_text import ByteTokenizer
 
-        return TextBank(model, ByteTokenizer(), MICRO_TEMPLATES, MICRO_NEGATIVES)
+        return TextBank(model, ByteTokenizer(), MICRO_TEMPLATES, MICRO_NEGATIVES, encode=encode)
     from engines.multilingual import byte_tokenizer, json_tokenizer, text_config
 
     architecture = name.partition("/")[0]
     text = text_config(architecture)
     if "hf_model_name" in text:
         if origin.startswith(RANDOM):
-            return TextBank(model, byte_tokenizer(model))
+            return TextBank(model, byte_tokenizer(model), encode=encode)
         folder = Path(origin).parent if origin else None
-        return TextBank(model, json_tokenizer(model, architecture, folder))
+        return TextBank(model, json_tokenizer(model, architecture, folder), encode=encode)
     import open_clip
 
     try:
@@ -212,4 +225,4 @@ def text_bank(model: Any, name: str, origin: str = "") -> TextBank:
             f"{name}: its tokenizer cannot be loaded ({type(error).__name__}); take a model with "
             "open_clip's own tokenizer, such as ViT-B-32, or xlm-roberta-base-ViT-B-32"
         ) from error
-    return TextBank(model, tokenizer)
+    return TextBank(model, tokenizer, encode=encode)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from engines.continuity import Continuity, Event, OrderError
+from engines.engine_folder import Engines
 from engines.features import Features
 from engines.images import IMAGENET_MEAN, IMAGENET_STD, to_input
 from engines.late import CatchUp, FeatureRing
@@ -28,6 +29,9 @@ from engines.similarity import signature
 from engines.smoothing import Smoother
 from engines.state import State
 from engines.stepping import Stepping
+
+#: Objects of a warm-up: 8, 4, 2 and 1, the numbers that exported networks compute at once.
+WARM_UP_OBJECTS = 15
 
 
 class Tracker:
@@ -48,6 +52,7 @@ class Tracker:
         savings: Savings | None = None,
         cleanup: Cleanup | None = None,
         correct_as_conditioning: bool = True,
+        engines: Engines | None = None,
     ) -> None:
         """Wrap a model.
 
@@ -61,11 +66,18 @@ class Tracker:
             cleanup: What is done to masks after the model; None for nothing.
             correct_as_conditioning: Whether a prompt on a frame that was tracked already makes it a
                 conditioning frame (`add_all_frames_to_correct_as_cond`).
+            engines: Exported networks, in precisions of their own; None to run the model's own
+                modules.
 
         Raises:
-            ValueError: An unknown precision.
+            ValueError: An unknown precision, or savings that exported networks do not know.
         """
         self.precision = choose_precision(precision, device)
+        self.engines = engines or Engines("torch", None, "", {})
+        self._runners = self.engines.runners
+        if self._runners is not None:
+            # What is left to torch is small; half precision would gain nothing there.
+            self.precision = "fp32"
         self.device = torch.device(device)
         self.rendered_prompts = rendered_prompts
         dtype = PRECISIONS[self.precision]
@@ -79,6 +91,7 @@ class Tracker:
             dtype,
             limits or Limits(),
             savings or Savings(),
+            self._runners,
         )
         self.model = self._state.model
         self._stepping = Stepping(self._state, cleanup)
@@ -119,12 +132,37 @@ class Tracker:
         """
         side = self.image_size
         planes = to_input(image, (side, side), IMAGENET_MEAN, IMAGENET_STD, self.device)
-        with self._autocast():
-            out = self.model.forward_image(planes)
-        quarter, half, top = (level.float() for level in out["backbone_fpn"])
+        if self._runners is None:
+            with self._autocast():
+                out = self.model.forward_image(planes)
+            quarter, half, top = (level.float() for level in out["backbone_fpn"])
+        else:
+            found = self._runners["image_encoder"]({"image": planes})
+            top, half, quarter = found["top"], found["half"], found["quarter"]
         features = Features(top=top, half=half, quarter=quarter, frame_size=image.shape[:2])
         features.check()
         return features
+
+    def warm_up(self) -> None:
+        """Run once what a live stream will run, and forget it; before any frame.
+
+        Kernels and graphs are made at their first use: exported networks for each number of objects
+        that is computed at once.
+        """
+        image = np.zeros((64, 64, 3), dtype=np.uint8)
+        objects = 1 if self._runners is None else WARM_UP_OBJECTS
+        features = self.encode(image)
+        box = Prompt(box=(8.0, 8.0, 40.0, 40.0))
+        self.add_objects(0, features, {number: box for number in range(objects)})
+        mask = np.zeros((64, 64), dtype=np.bool_)
+        mask[8:40, 8:40] = True
+        for step in range(3):
+            if step == 1:
+                again = {number: Prompt(mask=mask) for number in range(objects)}
+                self.add_objects(step, features, again)
+            self.step(step, features)
+        self.reset()
+        self.events()
 
     def features(self, frame_index: int) -> Features:
         """Return the features of a frame gone by.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from engines.backends.face import Runner
 from engines.clip_models import image_statistics, own_size_px
 from engines.crops import CropStyle, embed_crops, mask_crops, require_style
 from engines.errors import ModelError
@@ -87,6 +88,7 @@ def verify(
     mode: str,
     score: str,
     crops: CropSettings,
+    run: Runner | None = None,
 ) -> Evidence:
     """Say what each mask shows.
 
@@ -102,6 +104,7 @@ def verify(
             class token for each mask; `crop` and `token+crop` go on from these with crops.
         score: How probabilities are read where doubt is measured (`scoring.SCORE_MODES`).
         crops: When and how crops are looked at.
+        run: The exported tower for crops; None for the model's own.
 
     Returns:
         The evidence of N masks. Exemplars are means of dense vectors, so that such a mean is
@@ -118,7 +121,7 @@ def verify(
     else:
         evidence = pool(patches, inside)
     if mode.endswith("crop") and len(question.asked):
-        evidence = _with_crops(clip.visual, question, image, masks, evidence, score, crops)
+        evidence = _with_crops(clip.visual, question, image, masks, evidence, score, crops, run)
     return replace(evidence, shown=question.resemblance(view.pooled(inside)))
 
 
@@ -130,6 +133,7 @@ def _with_crops(
     evidence: Evidence,
     score: str,
     crops: CropSettings,
+    run: Runner | None,
 ) -> Evidence:
     rows = doubtful(evidence.text_probability(score).amax(1), crops)
     rows = rows[masks[rows].flatten(1).any(1)]
@@ -137,7 +141,7 @@ def _with_crops(
         return evidence
     side, (mean, std) = own_size_px(visual), image_statistics(visual)
     planes = mask_crops(image, masks[rows], side, crops.style, mean, std)
-    seen = question.weigh(embed_crops(visual, planes))
+    seen = question.weigh(embed_crops(visual, planes, run=run))
     return _replace(evidence, rows, mix(evidence.map(lambda part: part[rows]), seen, crops.weight))
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from engines.backends.face import Runner
 from engines.clip_models import image_statistics
 from engines.dense import DensePass, dense_pass
 from engines.images import to_input
@@ -32,7 +33,8 @@ class View:
     whole: torch.Tensor
     """(D,) unit vector: the class embedding, of tiles the mean of theirs."""
     joint: DensePass | None
-    """The pass behind it; None for tiles, which no class token sees together."""
+    """The pass behind it; None for tiles, which no class token sees together, and for exported
+    towers, which keep their keys and values to themselves."""
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -51,6 +53,7 @@ def view_frame(
     mode: str,
     tiles: int,
     device: torch.device,
+    run: Runner | None = None,
 ) -> View:
     """Look at one frame.
 
@@ -61,6 +64,7 @@ def view_frame(
         mode: How the last block is read (`engines.dense.MODES`).
         tiles: Tiles along each edge; 1 for the whole frame at once.
         device: Where the tower lies.
+        run: The exported tower for `side_px` and `mode`; None for the tower itself.
 
     Raises:
         ValueError: `side_px` is no multiple of the patch size.
@@ -68,12 +72,7 @@ def view_frame(
     statistics = image_statistics(visual)
     if tiles == 1:
         planes = to_input(image, (side_px, side_px), *statistics, device)
-        found = dense_pass(visual, planes, mode)
-        return View(
-            F.normalize(found.patches[0].float(), dim=-1),
-            F.normalize(found.whole[0].float(), dim=-1),
-            found,
-        )
+        return _seen(visual, planes, mode, run)
     patch = visual.conv1.kernel_size[0]
     if side_px % patch:
         raise ValueError(f"CLIP size {side_px} px is no multiple of its patches of {patch} px")
@@ -85,11 +84,22 @@ def view_frame(
     for row in first:
         for column in first:
             y, x = row * patch, column * patch
-            found = dense_pass(visual, planes[..., y : y + side_px, x : x + side_px], mode)
-            parts.append(F.normalize(found.patches[0].float(), dim=-1))
-            wholes.append(F.normalize(found.whole[0].float(), dim=-1))
+            seen = _seen(visual, planes[..., y : y + side_px, x : x + side_px], mode, run)
+            parts.append(seen.vectors)
+            wholes.append(seen.whole)
     vectors = F.normalize(stitch(parts, tiles), dim=-1)
     return View(vectors, F.normalize(torch.stack(wholes).mean(0), dim=0), None)
+
+
+def _seen(visual: Any, planes: torch.Tensor, mode: str, run: Runner | None) -> View:
+    if run is None:
+        joint = dense_pass(visual, planes, mode)
+        patches, whole = joint.patches[0], joint.whole[0]
+    else:
+        joint, found = None, run({"images": planes})
+        patches, whole = found["patches"][0], found["whole"][0]
+    vectors = F.normalize(patches.float(), dim=-1)
+    return View(vectors, F.normalize(whole.float(), dim=-1), joint)
 
 
 def starts(length: int, tiles: int) -> list[int]:

@@ -73,6 +73,7 @@ Name = Annotated[str, AfterValidator(_writable)]
 Text = Annotated[str, AfterValidator(_words)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(gt=0.0)]
+Backend = Literal["auto", "torch", "openvino", "onnxruntime", "tensorrt"]
 
 
 class Section(BaseModel):
@@ -163,6 +164,11 @@ class TrackerConfig(Section):
     image_size: Annotated[int, Field(ge=64, multiple_of=32)] | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the processor computes it in hardware, else fp32."""
+    backend: Backend = "auto"
+    """What runs the networks: `auto` is the fastest that `maskcast export` wrote for them, else
+    torch."""
+    engines: Path | None = None
+    """Folder that `maskcast export` wrote; null: where it puts them."""
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] | None = None
     """Threads for the networks; null: all cores but the detector's, one at least."""
@@ -192,6 +198,10 @@ class DetectorConfig(Section):
     """`micro`, or an open_clip name; null: what belongs beside the tracker's model, `micro` beside
     `micro` and `ViT-B-32/laion2b_s34b_b79k` beside the official ones."""
     weights: str | None = None
+    backend: Backend = "auto"
+    """As `tracker.backend`, for CLIP and for the mask decoder that the detector runs."""
+    engines: Path | None = None
+    """Folder with CLIP's exported towers; null: where `maskcast export` puts them."""
     device: str = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
     niceness: Annotated[int, Field(ge=0, le=19)] = 0

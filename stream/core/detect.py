@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import torch
 
+from engines.backends import Runner, Running
 from engines.build import RENDERED_PROMPTS
 from engines.detector import DetectorSettings, Found, Shown, TextDetector
 from engines.errors import ModelError
 from engines.features import Features
-from engines.registry import calibration, check_device, default_clip, load_clip, load_sam2
+from engines.registry import (
+    calibration,
+    check_device,
+    clip_engines,
+    default_clip,
+    load_clip,
+    load_sam2,
+    sam2_engines,
+)
 from engines.texts import text_bank
 from engines.verification import CropSettings
 from stream.config import DetectorConfig, TrackerConfig
@@ -44,13 +55,12 @@ class DetectCore:
         Raises:
             UsageError: A model or its weights cannot be used.
         """
-        import torch
-
         torch.set_num_threads(self._config.threads)
         try:
             self._detector = self._load()
             image = np.zeros((64, 64, 3), dtype=np.uint8)
             self._detector.heatmap(image, self._first.texts or (ANYTHING,), self._first.negatives)
+            self._detector.warm_up()
         except (ModelError, ValueError) as error:
             raise UsageError(str(error)) from error
 
@@ -91,6 +101,16 @@ class DetectCore:
         sam.model.image_encoder = sam.model.memory_attention = sam.model.memory_encoder = None
         clip = load_clip(self._clip, config.weights)
         side_px = config.image_size or default_clip_size(self._clip, clip.model.visual)
+        how = Running(config.device, config.threads)
+        # Exported towers keep to themselves what a class token for each mask needs.
+        by_token = config.backend == "auto" and config.verify.startswith("token")
+        tower_backend = "torch" if by_token else config.backend
+        decoder = sam2_engines(
+            sam, config.backend, "auto", how, self._tracker.engines, only=("mask_decoder",)
+        )
+        towers = clip_engines(clip, side_px, config.dense, tower_backend, how, config.engines)
+        runners = {**(decoder.runners or {}), **(towers.runners or {})}
+        text = runners.get("text_tower")
         settings = replace(
             detector_settings(self._tracker, config, side_px),
             calibration=calibration(self._tracker.model, self._clip, clip.origin),
@@ -99,11 +119,16 @@ class DetectCore:
         return TextDetector(
             sam.model,
             clip.model,
-            text_bank(clip.model, self._clip, clip.origin),
+            text_bank(clip.model, self._clip, clip.origin, encode=_encoder(text) if text else None),
             settings,
             rendered_prompts=self._tracker.model in RENDERED_PROMPTS,
             device=config.device,
+            runners=runners,
         )
+
+
+def _encoder(run: Runner) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda tokens: run({"tokens": tokens})["vectors"]
 
 
 def detector_settings(

@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import structlog
 
 from engines.features import Features
@@ -75,6 +74,9 @@ class TrackCore:
                 weights=config.weights,
                 image_size=config.image_size,
                 precision=config.precision,
+                backend=config.backend,
+                engines=config.engines,
+                threads=config.threads,
                 device=config.device,
                 limits=knobs.limits(config),
                 savings=knobs.savings(config),
@@ -82,12 +84,8 @@ class TrackCore:
             )
         except ValueError as error:
             raise UsageError(str(error)) from error
-        image = np.zeros((64, 64, 3), dtype=np.uint8)
-        features = self._tracker.encode(image)
-        self._tracker.add_object(0, 0, features, box=(8.0, 8.0, 40.0, 40.0))
-        for step in range(3):
-            self._tracker.step(step, features)
-        self._tracker.reset()
+        self._tracker.warm_up()
+        self._notes.append(f"tracker: {self._tracker.engines.why}")
         kept = config.memory.late_frames + 1
         self._hands = Hands(self._tracker, self._tracks, kept, config.replay_steps)
 
@@ -177,6 +175,8 @@ class TrackCore:
         """Return detection counts and the number of objects."""
         return {
             "precision": self._tracker.precision,
+            "backend": self._tracker.engines.backend,
+            "precisions": dict(self._tracker.engines.precisions),
             "detection": {
                 **self._loop.report(),
                 "accepted": self._tracks.accepted,

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from engines.continuity import Event
+from engines.engine_folder import Engines
 from engines.errors import ModelError
 from engines.features import Features
 from engines.objects import ObjectMask, Prompt
@@ -27,12 +28,16 @@ class EchoTracker:
     """Gives each object the mask that it was prompted with, and writes down what it was asked."""
 
     precision = "fp32"
+    engines = Engines("torch", None, "torch was asked for", {})
 
     def __init__(self) -> None:
         self.masks: dict[int, np.ndarray] = {}
         self.prompts: list[tuple[int, list[int]]] = []
         self.catch_ups: list[str] = []
         self.resets = 0
+
+    def warm_up(self) -> None:
+        pass
 
     def encode(self, image: np.ndarray) -> Features:
         zero = torch.zeros(1, 1, SIDE, SIDE)
