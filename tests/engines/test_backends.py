@@ -1,0 +1,136 @@
+"""Backends: the numbers of torch, few shapes for many objects, clear words where one lacks."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from engines.backends import BACKENDS, BackendError, Network, Running, choose, get
+from engines.backends import openvino_backend as openvino_module
+from engines.backends.objects import join, sizes_of, split
+from engines.backends.torch_backend import TorchRunner
+from engines.networks import sam2_networks
+from engines.registry import load_sam2
+from export.formats import write
+
+SIDE = 64
+SIZES = {"B": 3, "R": 1, "n": 16, "K": 40, "P": 3, "s": 4, "s2": 8, "s4": 16}
+NETWORKS = ("image_encoder", "shared_queries", "memory_attention", "mask_decoder", "memory_encoder")
+
+
+@cache
+def network(name: str) -> Network:
+    return sam2_networks(load_sam2("micro", "random:3", SIDE).model, (name,))[name]
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "torch"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_gives_what_torch_gives(backend: str, name: str, tmp_path: Path) -> None:
+    net, runs = network(name), get(backend)
+    path = tmp_path / f"{name}{runs.suffix}"
+    inputs = net.example(SIZES)
+    write(backend, net, path, "fp32", [inputs])
+    runner = runs.load(path, net, "fp32", Running())
+    reference = TorchRunner(net, "fp32", Running())
+    for count in (3, 1):  # a graph that was traced with one number of objects serves others
+        for shared in (1, count):  # and tensors that all share, or that each has
+            inputs = net.example({**SIZES, "B": count, "R": shared}, seed=count)
+            wanted, found = reference(inputs), runner(inputs)
+            assert found.keys() == wanted.keys()
+            for port, tensor in wanted.items():
+                assert found[port].shape == tensor.shape
+                assert torch.allclose(found[port], tensor, atol=2e-4, rtol=1e-4), port
+
+
+def test_results_are_the_callers_to_keep(tmp_path: Path) -> None:
+    net = network("shared_queries")
+    write("openvino", net, tmp_path / "q.xml", "fp32", [])
+    runner = get("openvino").load(tmp_path / "q.xml", net, "fp32", Running())
+    first = runner(net.example(SIZES, 1))["x"]
+    kept = first.clone()
+    runner(net.example(SIZES, 2))
+    assert torch.equal(first, kept)
+
+
+def test_openvino_forgets_the_shape_unused_for_longest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_module, "MOST_SHAPES", 2)
+    net = network("memory_attention")
+    write("openvino", net, tmp_path / "a.xml", "fp32", [])
+    runner = get("openvino").load(tmp_path / "a.xml", net, "fp32", Running())
+    for tokens in (20, 30, 20, 40):
+        runner(net.example({**SIZES, "B": 1, "K": tokens}))
+    kept = [shapes[3][1] for shapes in runner._compiled]
+    assert kept == [20, 40]
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "sizes"),
+    [(13, 8, [8, 4, 1]), (1, 8, [1]), (20, 8, [8, 8, 4]), (16, 16, [16]), (3, 1, [1, 1, 1])],
+)
+def test_objects_are_computed_in_powers_of_two(count: int, most: int, sizes: list[int]) -> None:
+    assert list(sizes_of(count, most)) == sizes
+
+
+def test_what_is_split_is_joined_again() -> None:
+    net = network("memory_attention")
+    for shared in (1, 5):
+        inputs = net.example({**SIZES, "B": 5, "R": shared})
+        inputs["x"][:, 0, 0] = torch.arange(5.0)
+        parts = list(split(inputs, net.signature, 4))
+        assert [len(part["x"]) for part in parts] == [4, 1]
+        assert [len(part["places"]) for part in parts] == ([1, 1] if shared == 1 else [4, 1])
+        joined = join([{"x": part["x"]} for part in parts])["x"]
+        assert torch.equal(joined, inputs["x"])
+
+
+def test_an_unknown_backend_is_named() -> None:
+    with pytest.raises(BackendError, match=r"backend 'onix' is unknown; accepted are auto, "):
+        get("onix")
+
+
+def test_auto_takes_the_fastest_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose("cpu")[0].name == "openvino"
+    monkeypatch.setattr(BACKENDS["openvino"], "missing", lambda device: "gone", raising=False)
+    backend, why = choose("cpu")
+    assert backend.name == "onnxruntime"
+    assert "openvino: gone" in why
+    assert choose("cpu", ("torch",))[0].name == "torch"
+
+
+def test_what_a_backend_lacks_is_said() -> None:
+    assert get("tensorrt").missing("cpu") == "it runs on an NVIDIA card, not on cpu"
+    assert get("openvino").missing("cuda:0") == "it runs on the processor, not on cuda:0"
+    with pytest.raises(BackendError, match="backend tensorrt: it runs on an NVIDIA card"):
+        get("tensorrt").load(Path("x.ep"), network("shared_queries"), "fp16", Running())
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_damaged_file_is_one_line(backend: str, tmp_path: Path) -> None:
+    path = tmp_path / f"bad{get(backend).suffix}"
+    path.write_text("this is no network")
+    with pytest.raises(BackendError, match="export it again") as error:
+        get(backend).load(path, network("shared_queries"), "fp32", Running())
+    assert "\n" not in str(error.value)
+
+
+def test_foreign_weights_are_one_line(tmp_path: Path) -> None:
+    write("torch", network("shared_queries"), tmp_path / "q.safetensors", "fp32", [])
+    with pytest.raises(BackendError, match="not the weights of this network") as error:
+        get("torch").load(tmp_path / "q.safetensors", network("mask_decoder"), "fp32", Running())
+    assert "\n" not in str(error.value)
+
+
+def test_torch_in_bf16_is_near(tmp_path: Path) -> None:
+    net = network("memory_attention")
+    write("torch", net, tmp_path / "a.safetensors", "bf16", [])
+    runner = get("torch").load(tmp_path / "a.safetensors", net, "bf16", Running())
+    inputs = net.example(SIZES)
+    wanted = TorchRunner(net, "fp32", Running())(inputs)["conditioned"]
+    found = runner(inputs)["conditioned"]
+    assert found.dtype == torch.float32
+    assert 0 < float((found - wanted).norm() / wanted.norm()) < 0.05
