@@ -65,6 +65,8 @@ class Agreement:
     largest_logit: float = 0.0
     """Of the official predictor, its sign left out, after the first frame."""
     smallest_iou: float = 1.0
+    mean_iou: float = 1.0
+    masks: int = 0
     smallest_share: float = 1.0
     """Of the frame, that an official mask covers after the first frame."""
     largest_share: float = 0.0
@@ -79,6 +81,8 @@ class Agreement:
             both, either = (theirs > 0) & (ours > 0), (theirs > 0) | (ours > 0)
             iou = float(both.sum() / either.sum()) if either.any() else 1.0
             self.smallest_iou = min(self.smallest_iou, iou)
+            self.mean_iou += (iou - self.mean_iou) / (self.masks + 1)
+            self.masks += 1
             self.largest_logit = max(self.largest_logit, float(np.abs(theirs).max()))
             share = float((theirs > 0).mean())
             self.smallest_share = min(self.smallest_share, share)

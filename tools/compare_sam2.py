@@ -3,6 +3,7 @@
     python tools/compare_sam2.py [--objects 1,4,8,16] [--frames 20] [--image-size 512]
         [--model sam2.1-tiny] [--weights random:0] [--precision bf16] [--official-precision bf16]
         [--source FOLDER] [--threads 2] [--floor] [--json FILE]
+    python tools/compare_sam2.py --backend openvino --precision bf16 --no-memory
     python tools/compare_sam2.py --matrix          # all four sizes of model at 256, 512 and 1024 px
 
 Both have the same weights and see the same normalised pixels. Times are taken frame by frame in
@@ -27,6 +28,14 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from compare_engines import (
+    BACKENDS,
+    best_product,
+    check_backend,
+    count_encoder,
+    encoder_times,
+    engines_of,
+)
 from compare_measure import (
     SIZES_PX,
     WARM_UP,
@@ -62,7 +71,7 @@ def table_of(rows: list[Row]) -> Table:
         "official MiB\n(each frame)",
         "maskcast MiB\n(each frame)",
         "largest logit\ndifference",
-        "smallest\nIoU",
+        "IoU: mean\n(smallest)",
     ):
         table.add_column(title, justify="right")
     for row in rows:
@@ -76,7 +85,7 @@ def table_of(rows: list[Row]) -> Table:
                 for f in both
             ),
             difference_of(row.masks.largest_logit_difference, row.masks.floor),
-            f"{row.masks.smallest_iou:.4f}",
+            f"{row.masks.mean_iou:.4f} ({row.masks.smallest_iou:.3f})",
         )
     return table
 
@@ -151,6 +160,7 @@ def compare(
     ] = False,
     memory: Annotated[bool, typer.Option(help="Measure memory as well.")] = True,
     all_models: Annotated[bool, typer.Option("--matrix", help="Logits of all models.")] = False,
+    backend: Annotated[str, typer.Option(help="maskcast's: " + ", ".join(BACKENDS))] = "torch",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
     alone: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> int:
@@ -166,7 +176,9 @@ def compare(
         official_precision=_one_of("--official-precision", official_precision, PRECISIONS),
         prompt=_one_of("--prompt", prompt, PROMPTS),
         source=source,
+        backend=_one_of("--backend", backend, BACKENDS),
     )
+    check_backend(plan.backend, plan.precision)
     least = 2 if all_models else WARM_UP + 2
     if plan.frames < least:
         raise UsageError(f"--frames {plan.frames}: at least {least} are needed")
@@ -202,8 +214,38 @@ def _rows(
             figures.peak_mib, figures.growth_mib = measure_memory(plan, row.objects, name)
             bar.advance(task)
     lines = notes(plan, [row.masks for row in rows])
-    title = f"{plan.model} at {plan.image_size} px"
-    return [title, table_of(rows), *lines], {"rows": [asdict(row) for row in rows]}
+    title = f"{plan.model} at {plan.image_size} px, maskcast by {plan.backend}"
+    encoder = measure_encoder(plan)
+    lines.append(encoder_line(plan, encoder))
+    data = {"rows": [asdict(row) for row in rows], "encoder": encoder}
+    return [title, table_of(rows), *lines], data
+
+
+def measure_encoder(plan: Plan) -> dict[str, float]:
+    """Time the image encoder alone, and a matrix product for comparison."""
+    model = load_model(plan)
+    eager_s, own_s = encoder_times(
+        model, engines_of(model, plan.backend, plan.precision), plan.precision
+    )
+    return {
+        "eager_ms": round(1e3 * eager_s, 1),
+        "own_ms": round(1e3 * own_s, 1),
+        "times_faster": round(eager_s / own_s, 2),
+        "gflop": round(count_encoder(model) / 1e9, 1),
+        "gflops": round(count_encoder(model) / own_s / 1e9, 1),
+        "best_product_gflops": round(best_product(plan.precision) / 1e9, 1),
+    }
+
+
+def encoder_line(plan: Plan, found: dict[str, float]) -> str:
+    """Say how fast the image encoder is, and how near that is to the machine."""
+    share = found["gflops"] / found["best_product_gflops"]
+    return (
+        f"image encoder alone: eager float32 {found['eager_ms']:.0f} ms, {plan.backend} in "
+        f"{plan.precision} {found['own_ms']:.0f} ms, {found['times_faster']:.2f} times faster: "
+        f"{found['gflop']:.0f} GFLOP at {found['gflops']:.0f} GFLOP/s, {share:.0%} of the best "
+        f"matrix product of this run ({found['best_product_gflops']:.0f} GFLOP/s)"
+    )
 
 
 def _matrix(plan: Plan, floor: bool) -> tuple[list[Any], dict[str, Any]]:

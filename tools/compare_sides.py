@@ -12,6 +12,7 @@ from unittest import mock
 import numpy as np
 import numpy.typing as npt
 import torch
+from compare_engines import engines_of
 from PIL import Image
 from sam2 import sam2_video_predictor as official
 from sam2.build_sam import build_sam2_video_predictor
@@ -62,6 +63,7 @@ class Plan:
     official_precision: str = "fp32"
     prompt: str = "box"
     source: str | None = None
+    backend: str = "torch"
 
 
 class Side(Protocol):
@@ -154,7 +156,9 @@ class MaskcastSide:
     """`engines.tracker.Tracker`; takes what `OfficialSide` takes."""
 
     def __init__(self, model: Any, plan: Plan, film: Sequence[Pixels]) -> None:
-        self._tracker = Tracker(model, precision=plan.precision)
+        engines = engines_of(model, plan.backend, plan.precision)
+        self._tracker = Tracker(model, precision=plan.precision, engines=engines)
+        self._tracker.warm_up()
         self._film = film
         self._features: Any = None
 

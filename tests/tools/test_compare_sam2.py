@@ -18,6 +18,7 @@ from rich.console import Console
 from tests.support.tools import load
 
 load("held")
+load("compare_engines")
 sides = load("compare_sides")
 measure = load("compare_measure")
 compare = load("compare_sam2")
@@ -162,7 +163,7 @@ def test_the_table_shows_what_was_measured() -> None:
         "2.00 (1.90)",
         "80 (+1.25)",
         "2.0e-03",
-        "0.9870",
+        "1.0000 (0.987)",
     ):
         assert part in text
     assert "│            - │" in text, "what was not measured is no number"
