@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import Any
 
 from stream.contracts import StreamEvent
@@ -39,6 +40,7 @@ class Reader(Stage):
         self._outbox: Outbox | None = None
         self._shutdown = 0
         self._ahead = 0
+        self._events: Counter[str] = Counter()
         self._reading_ns: int | None = None
 
     def bind(self) -> dict[str, str]:
@@ -120,6 +122,7 @@ class Reader(Stage):
         assert self._outbox is not None
         return self.report() | {
             "reconnecting": self._reconnecting,
+            "events": dict(self._events),
             "queues": {
                 "intake": self._intake.waiting,
                 "frames": max(self._ahead - self._outbox.credit, 0),
@@ -188,6 +191,7 @@ class Reader(Stage):
             self.tell()
         item.frame.stamps["sent"] = self.io.clock()
         for event in item.events:
+            self._events[event.kind] += 1
             self.io.control.send(Note(self.name, f"{event.kind}: {event.detail}"))
         events = tuple(from_event(event) for event in item.events)
         self._outbox.send(from_frame(item.frame, ref, events, self._dropped()))
