@@ -31,6 +31,7 @@ from stream.contracts import (
 )
 from stream.errors import SinkError, SourceError, UsageError
 from stream.frame import Detection, Frame, Masks, TrackedObject, crop_mask
+from stream.web import MetricsSink
 
 FAKE = "MASKCAST_FAKE"
 """Environment variable, JSON: `record` (the sink's file), `mark` (made at the first step),
@@ -245,10 +246,14 @@ class FakeParts:
 
     def sinks(self, config: Config, info: RunInfo) -> list[Sink]:
         options = wanted()
-        if "record" not in options:
-            return []
-        write_s = float(options.get("sink_s", 0.0))
-        return [FileSink(str(options["record"]), write_s, int(options.get("sink_fail", -1)))]
+        sinks: list[Sink] = []
+        if "record" in options:
+            write_s = float(options.get("sink_s", 0.0))
+            fail_at = int(options.get("sink_fail", -1))
+            sinks.append(FileSink(str(options["record"]), write_s, fail_at))
+        if config.metrics.port is not None:
+            sinks.append(MetricsSink(config.metrics.host, config.metrics.port, info))
+        return sinks
 
 
 PARTS = FakeParts()

@@ -155,16 +155,11 @@ def start(
 def _open_to_all(config: Config) -> list[str]:
     """Return a line for each server that others than this machine can reach."""
     lines = []
+    reach = "everyone who reaches this machine can"
     if config.web.enabled and config.web.host not in _LOOPBACK:
-        lines.append(
-            f"web.host is {config.web.host}: everyone who reaches this machine can see the page; it "
-            "has no password"
-        )
+        lines.append(f"web.host is {config.web.host}: {reach} see the page; it has no password")
     if config.metrics.port is not None and config.metrics.host not in _LOOPBACK:
-        lines.append(
-            f"metrics.host is {config.metrics.host}: everyone who reaches this machine can read the "
-            "metrics"
-        )
+        lines.append(f"metrics.host is {config.metrics.host}: {reach} read the metrics")
     return lines
 
 

@@ -73,7 +73,8 @@ class Exposition(Collector):
     def collect(self) -> Iterable[Family]:
         """Return what there is now; a metric that nothing is known of is left out."""
         pulses = self._vitals.pulses
-        pids = {stage: pulse.pid for stage, pulse in pulses.items() if pulse.pid is not None}
+        # The id of a process that ended may be another's by now.
+        pids = {s: p.pid for s, p in pulses.items() if p.pid is not None and p.state != "ended"}
         usage = self._processes.read(pids)
         rows = rows_of(self._vitals, self._clock_ns(), usage, self._version)
         for name, metric in METRICS.items():

@@ -18,7 +18,7 @@ class Usage:
 
 
 class Processes:
-    """Keeps a handle of each process, which notices when its id was given to another."""
+    """Keeps a handle of each process for the next time."""
 
     def __init__(self) -> None:
         self._handles: dict[int, psutil.Process] = {}
@@ -29,7 +29,8 @@ class Processes:
         found = {}
         for stage, pid in pids.items():
             try:
-                handle = self._handles.setdefault(pid, psutil.Process(pid))
+                handle = self._handles.get(pid) or psutil.Process(pid)
+                self._handles[pid] = handle
                 with handle.oneshot():
                     times = handle.cpu_times()
                     memory = handle.memory_info().rss

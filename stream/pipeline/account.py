@@ -60,9 +60,9 @@ class Account:
         self.last.setdefault(stage, {}).update(report)
 
     def silent_s(self, stage: str, now_ns: int) -> float:
-        """Return for how long a stage has not been at work; 0 before its start and at its end."""
+        """Return for how long a stage has not been at work; 0 before its start."""
         beat_ns = self.beats_ns.get(stage)
-        return 0.0 if beat_ns is None or stage in self.done else (now_ns - beat_ns) / 1e9
+        return 0.0 if beat_ns is None else (now_ns - beat_ns) / 1e9
 
     def sample_memory(self, pids: list[int]) -> None:
         """Add up the resident memory of the supervisor and the stages."""

@@ -313,7 +313,7 @@ class Supervisor:
     def _watch_beats(self) -> None:
         """Say which stages hang, and when one is back."""
         limit_s, now_ns = self._config.metrics.hung_after_s, time.monotonic_ns()
-        for stage in STAGES:
+        for stage in set(STAGES) - self._account.done:
             silent_s = self._account.silent_s(stage, now_ns)
             if (silent_s > limit_s) == (stage in self._hung):
                 continue
@@ -377,12 +377,12 @@ class Supervisor:
         return report
 
     def _still_hung(self) -> list[str]:
-        """Say which stages hung to the end; those that ended by themselves did not."""
+        """Say which stages hung to the end."""
         limit_s = self._config.metrics.hung_after_s
         return [
-            f"stage {stage} hung: nothing was heard of it for more than {limit_s:g} s"
+            f"stage {stage} hung: it had not been at work for {limit_s:g} s when the run ended"
             for stage in STAGES
-            if stage in self._hung and stage not in self._account.done
+            if stage in self._hung
         ]
 
     def _kept(self) -> str:
