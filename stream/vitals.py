@@ -23,8 +23,6 @@ FRAMES_OF = {
 """Which of its figures says how many frames a stage has done."""
 
 _MOST_STEPS = 32
-_WORD_NS = 1_000_000_000
-"""Longest time between two words of a supervisor that is well."""
 
 
 class Pulse(msgspec.Struct, frozen=True):
@@ -92,7 +90,6 @@ class Vitals:
         self.pulses: dict[str, Pulse] = {}
         self._lock = threading.Lock()
         self._state = "starting"
-        self._word_ns: int | None = None
         self._beat_ns: int | None = None
         self._captured_ns: int | None = None
         self._published = 0
@@ -103,15 +100,14 @@ class Vitals:
         """Note that the publisher, which is at home here, is at work."""
         self._beat_ns = now_ns
 
-    def hear(self, state: str, pulses: Mapping[str, Pulse], now_ns: int) -> None:
+    def hear(self, state: str, pulses: Mapping[str, Pulse]) -> None:
         """Take in what the supervisor knows.
 
         Args:
             state: `starting`, `running` or `ending`.
-            pulses: The last word of each stage.
-            now_ns: When this came.
+            pulses: The last word of each stage, and when it was sent as the supervisor's own.
         """
-        self._state, self.pulses, self._word_ns = state, dict(pulses), now_ns
+        self._state, self.pulses = state, dict(pulses)
 
     def published(self, captured_ns: int, stamps: Mapping[str, int], published_ns: int) -> None:
         """Count a frame that was published.
@@ -184,16 +180,15 @@ class Vitals:
         return StageHealth("hung" if age_s > self.hung_after_s else "running", age_s, frames)
 
     def _known_until(self, stage: str, now_ns: int) -> int:
-        """Return until when a stage could have been heard: a deaf publisher accuses nobody."""
+        """Return until when a stage would have been heard: one that is deaf accuses nobody."""
+        if stage == "publisher":
+            return now_ns
         if stage == SUPERVISOR:
             return min(now_ns, self._beat_ns or now_ns)
-        if stage != "publisher" and self._word_ns is not None:
-            return min(now_ns, self._word_ns + _WORD_NS)
-        return now_ns
+        word = self.pulses.get(SUPERVISOR)
+        return min(now_ns, word.beat_ns) if word is not None else now_ns
 
     def _pulse(self, stage: str) -> tuple[Literal["starting", "running", "ended"], int | None]:
-        if stage == SUPERVISOR:
-            return ("starting" if self._word_ns is None else "running"), self._word_ns
         pulse = self.pulses.get(stage)
         if pulse is None:
             return "starting", None

@@ -17,13 +17,14 @@ def running(now_ns: int = 100 * S, **special: Pulse) -> Vitals:
     """A run that is well at a time, one frame published."""
     vitals = Vitals(hung_after_s=5.0)
     vitals.beat(now_ns)
-    vitals.hear("running", pulses(now_ns, **special), now_ns)
+    vitals.hear("running", pulses(now_ns, **special))
     vitals.published(now_ns - S, {}, now_ns)
     return vitals
 
 
 def test_well_and_ready() -> None:
-    health = running().health(100 * S + S // 4)
+    beaten = Pulse("running", 100 * S - S // 4)
+    health = running(tracker=beaten).health(100 * S + S // 4)
     assert (health.live, health.ready, health.reasons) == (True, True, ())
     assert health.age_s == 1.25
     assert set(health.stages) == {*STAGES, SUPERVISOR}
@@ -36,7 +37,9 @@ def test_a_stage_hangs_after_its_time_and_not_before(stage: str) -> None:
     now_ns = 100 * S
     vitals = running(now_ns, **{stage: Pulse("running", now_ns - 5 * S)})
     assert vitals.health(now_ns).live
-    health = vitals.health(now_ns + S // 10)
+    assert vitals.health(now_ns + 2 * S).live  # nobody could have heard of it since
+    vitals = running(now_ns, **{stage: Pulse("running", now_ns - 5 * S - S // 10)})
+    health = vitals.health(now_ns)
     assert not health.live
     assert not health.ready
     assert health.stages[stage].state == "hung"
@@ -78,16 +81,16 @@ def test_ready_needs_a_frame_a_source_and_a_run_that_goes_on() -> None:
     now_ns = 100 * S
     vitals = Vitals(hung_after_s=5.0)
     vitals.beat(now_ns)
-    vitals.hear("running", pulses(now_ns), now_ns)
+    vitals.hear("running", pulses(now_ns))
     assert vitals.health(now_ns).reasons == ("no frame was published yet",)
     vitals.published(now_ns - S, {}, now_ns)
     assert vitals.health(now_ns).ready
     gone = Pulse("running", now_ns, values={"reconnecting": True})
-    vitals.hear("running", pulses(now_ns, reader=gone), now_ns)
+    vitals.hear("running", pulses(now_ns, reader=gone))
     health = vitals.health(now_ns)
     assert (health.live, health.ready) == (True, False)
     assert health.reasons == ("the source is reconnecting",)
-    vitals.hear("ending", pulses(now_ns), now_ns)
+    vitals.hear("ending", pulses(now_ns))
     assert vitals.health(now_ns).reasons == ("the run is ending",)
 
 

@@ -134,7 +134,7 @@ class Publisher(Stage):
         """Take what the supervisor told: how the run is, and maybe another question to show."""
         if (told := self.io.control.vitals) is not None:
             self.io.control.vitals = None
-            self._vitals.hear(told.state, told.pulses, self.io.clock())
+            self._vitals.hear(told.state, told.pulses)
             if self._info is not None:
                 self._info.extra["state"] = "reconnecting" if self._vitals.reconnecting else ""
         orders = self.io.control.orders

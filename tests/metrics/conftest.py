@@ -70,8 +70,9 @@ def make_vitals(texts: str = "cell") -> Vitals:
         stage: Pulse("running", NOW_NS - 250 * MS, pid, values)
         for pid, (stage, values) in enumerate(figures.items(), start=10)
     }
+    pulses["supervisor"] = Pulse("running", NOW_NS, 14)
     vitals.beat(NOW_NS)
-    vitals.hear("running", pulses, NOW_NS)
+    vitals.hear("running", pulses)
     for index in range(3):
         captured_ns = NOW_NS - (300 - 100 * index) * MS
         stamps = {"read": captured_ns + 2 * MS, "tracked": captured_ns + 62 * MS}

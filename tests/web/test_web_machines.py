@@ -52,7 +52,7 @@ def run():
 def beat(vitals, now_ns, **special):
     pulses = {stage: Pulse("running", now_ns) for stage in (*STAGES, SUPERVISOR)} | special
     vitals.beat(now_ns)
-    vitals.hear("running", pulses, now_ns)
+    vitals.hear("running", pulses)
 
 
 def test_ready_when_the_first_frame_was_published_and_not_while_the_source_is_gone(run):
