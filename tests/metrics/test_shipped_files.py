@@ -77,7 +77,7 @@ def test_the_scrape_example_scrapes_the_page_where_it_is() -> None:
 
 def test_the_documentation_names_every_metric_with_its_labels() -> None:
     text = (ROOT / "docs" / "metrics.md").read_text()
-    rows = re.findall(r"^\| `(maskcast_\w+)` \| (\w+) \| ([^|]*) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(maskcast_\w+)` \| (\w+) \|([^|]*)\|", text, re.MULTILINE)
     found = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
     assert len(rows) == len(found)
     assert found == {m.name: (m.kind, m.labels) for m in METRICS.values()}
