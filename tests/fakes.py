@@ -59,7 +59,10 @@ def picture(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 class SquareSource:
-    """`fake://squares?frames=N&fps=F&live=0|1`; events before frame `gap`, an error at `break`."""
+    """`fake://squares?frames=N&fps=F&live=0|1`; events before frame `gap`, an error at `break`.
+
+    It says nothing any more at frame `hang`, and looks for its camera from frame `away` on.
+    """
 
     frames_total: int | None
 
@@ -75,6 +78,8 @@ class SquareSource:
         self._break = int(query.get("break", -1))
         self._fail = query.get("fail", "")
         self._hang = int(query.get("hang", -1))
+        self._away = int(query.get("away", -1))
+        self.reconnecting = False
         self._index = 0
         self._start_s = 0.0
 
@@ -92,6 +97,9 @@ class SquareSource:
             self._gap = -1
             return StreamEvent("gap", "0.5 s without frames", gap_s=0.5)
         if index == self._hang:
+            time.sleep(30.0)
+        if index == self._away:
+            self.reconnecting = True
             time.sleep(30.0)
         if self.live:
             self._start_s = self._start_s or time.monotonic()

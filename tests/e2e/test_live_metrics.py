@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream.metrics import METRICS
 
+VERSION = version("maskcast")
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -73,7 +75,7 @@ def test_the_demo_is_scraped_beside_its_page_and_its_report_agrees(
         names = {key[0] for key in values}
         wanted = {s for m in METRICS.values() for s in m.series if "_gpu_" not in m.name}
         assert names == wanted
-        assert values["maskcast_build_info", "torch", "micro", precision(values), "main", "0.1.0"]
+        assert values["maskcast_build_info", "torch", "micro", precision(values), "main", VERSION]
     published = second["maskcast_frames_published_total", "main"]
     assert published >= first["maskcast_frames_published_total", "main"] > 5
     assert second["maskcast_frame_latency_seconds_count", "main"] == published

@@ -100,6 +100,20 @@ def test_a_tracker_that_hangs_is_told_and_is_well_again_when_it_goes_on(command,
     wait_for(f"{url}health/live", lambda status, _: status == 200)
 
 
+def test_a_source_that_is_away_is_not_ready_but_live(command, config):
+    run = command(config, uri="fake://squares?live=0&gap=5&away=20")
+    url = url_of(run)
+    wait_for(f"{url}health/ready", lambda status, _: status == 200)
+    _, body = wait_for(f"{url}health/ready", lambda status, _: status == 503)
+    assert json.loads(body)["reasons"] == ["the source is reconnecting"]
+    time.sleep(2.0)  # longer than a stage may be silent
+    status, body = get(f"{url}health/live")
+    assert (status, json.loads(body)["live"]) == (200, True)
+    found = values(get(f"{url}metrics")[1])
+    assert (found["maskcast_ready",], found["maskcast_source_reconnecting",]) == (0, 1)
+    assert found["maskcast_source_events_total", "gap"] == 1
+
+
 def test_slow_is_not_hung(command, config):
     run = command(config, uri="fake://squares?live=1&fps=50", step_s=0.7, sink_s=0.7)
     url = url_of(run)
