@@ -31,7 +31,6 @@ from stream.contracts import (
 )
 from stream.errors import SinkError, SourceError, UsageError
 from stream.frame import Detection, Frame, Masks, TrackedObject, crop_mask
-from stream.web import MetricsSink
 
 FAKE = "MASKCAST_FAKE"
 """Environment variable, JSON: `record` (the sink's file), `mark` (made at the first step),
@@ -260,6 +259,8 @@ class FakeParts:
             fail_at = int(options.get("sink_fail", -1))
             sinks.append(FileSink(str(options["record"]), write_s, fail_at))
         if config.metrics.port is not None:
+            from stream.web import MetricsSink  # late: other stages need no server
+
             sinks.append(MetricsSink(config.metrics.host, config.metrics.port, info))
         return sinks
 
