@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream.metrics import METRICS
+from tests.support.rtsp_server import RtspServer, free_port, why_not
 
 VERSION = version("maskcast")
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -30,10 +31,17 @@ def get(url: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+def is_ready(url: str) -> bool:
+    try:
+        return get(f"{url}health/ready")[0] == 200
+    except urllib.error.URLError:  # it does not listen yet
+        return False
+
+
 def wait_until_ready(url: str) -> None:
     give_up = time.monotonic() + 90
-    while get(f"{url}health/ready")[0] != 200:
-        assert time.monotonic() < give_up, get(f"{url}health")
+    while not is_ready(url):
+        assert time.monotonic() < give_up, "it did not get ready"
         time.sleep(0.2)
 
 
@@ -107,3 +115,36 @@ def precision(values: dict[tuple[str, ...], float]) -> str:
     """What the machine computes in."""
     (key,) = [key for key in values if key[0] == "maskcast_build_info"]
     return key[3]
+
+
+@pytest.mark.rtsp
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_camera_that_goes_away_and_comes_back(start: Start, nuclei_film: Path) -> None:
+    if reason := why_not():
+        pytest.skip(reason)
+    server = RtspServer(nuclei_film, fps=10.0)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
+    with server:
+        start(
+            "run", "--source", server.url.replace("rtsp://", "rtsp://user:hunter2@"), "--text",
+            "cell nucleus", "--endpoint", "none", "--no-web", "--metrics-port", port,
+        )  # fmt: skip
+        wait_until_ready(url)
+        assert scrape(url)["maskcast_source_reconnects_total", "main"] == 0
+        server.kill()
+        give_up = time.monotonic() + 30
+        while get(f"{url}health/ready")[0] == 200:
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+        _, body = get(f"{url}health/ready")
+        assert json.loads(body)["reasons"] == ["the source is reconnecting"]
+        assert get(f"{url}health/live")[0] == 200
+        assert scrape(url)["maskcast_source_reconnecting", "main"] == 1
+        server.start()
+        wait_until_ready(url)
+        values = scrape(url)
+        assert values["maskcast_source_reconnects_total", "main"] >= 1
+        assert values["maskcast_source_reconnecting", "main"] == 0
+        assert "hunter2" not in get(f"{url}health")[1]

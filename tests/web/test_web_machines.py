@@ -121,6 +121,7 @@ def test_a_server_without_a_page():
     assert b"maskcast_frames_read_total" in get(sink.url)[2]
     assert get(f"{root}health/live")[0] == 200
     assert get(f"{root}health")[0] == 503
+    assert get(sink.url, Host="203.0.113.9")[0] == 403
     for path in ("", "ws", "snapshot.jpg", "api/ask"):
         assert get(f"{root}{path}")[0] == 404
     sink.close()
