@@ -1,4 +1,4 @@
-"""From what is known of a run to the samples of each metric. Pure but for the processes."""
+"""From what is known of a run to the samples of each metric. Pure: time is an argument."""
 
 from __future__ import annotations
 

@@ -132,6 +132,7 @@ class Publisher(Stage):
 
     def _hear(self) -> None:
         """Take what the supervisor told: how the run is, and maybe another question to show."""
+        self._vitals.beat(self.io.clock())
         if (told := self.io.control.vitals) is not None:
             self.io.control.vitals = None
             self._vitals.hear(told.state, told.pulses)
@@ -194,6 +195,7 @@ class Publisher(Stage):
                 return
             if control.wait(min(left_s, IDLE_S), self._inbox.socket, raise_halted=False):
                 self._take(self._inbox.receive())
+            self.tell()
 
 
 def _facts_of(sink: Sink) -> dict[str, str]:

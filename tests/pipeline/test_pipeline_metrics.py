@@ -90,13 +90,18 @@ def test_a_run_without_a_page_is_counted_exactly_and_a_source_that_hangs_is_told
     ]
 
 
-def test_a_tracker_that_hangs_is_told_and_is_well_again_when_it_goes_on(command, config, tmp_path):
+@pytest.mark.parametrize(("stage", "what"), [("tracker", "step_s"), ("publisher", "sink_s")])
+def test_a_stage_that_hangs_is_told_and_is_well_again_when_it_goes_on(
+    command, config, tmp_path, stage, what
+):
     mark = tmp_path / "mark"
-    run = command(config, uri="fake://squares?live=1&fps=50", step_s=4.0, mark=str(mark))
+    run = command(config, uri="fake://squares?live=1&fps=50", mark=str(mark), **{what: 4.0})
     url = url_of(run)
     run.wait_for_file(mark)
     _, body = wait_for(f"{url}health/live", lambda status, _: status == 503)
-    assert json.loads(body)["reasons"][0].startswith("tracker has not been at work for")
+    assert json.loads(body)["reasons"][0].startswith(f"{stage} has not been at work for")
+    stages = json.loads(get(f"{url}health")[1])["stages"]
+    assert [name for name, health in stages.items() if health["state"] == "hung"] == [stage]
     wait_for(f"{url}health/live", lambda status, _: status == 200)
 
 
