@@ -346,6 +346,18 @@ class WebConfig(Section):
     jpeg_quality: Annotated[int, Field(ge=1, le=95)] = 80
     control: bool | None = None
     """Whether the page may change what the run looks for; null: where `host` is loopback."""
+    metrics: bool = True
+    """Whether the page's server answers `/metrics`, too (`docs/metrics.md`)."""
+
+
+class MetricsConfig(Section):
+    """Figures and health for machines (`docs/metrics.md`); the page has them already."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """A port of their own, with or without a page; null: none, 0 takes a free one and prints it."""
+    hung_after_s: Seconds = 30.0
+    """A stage that has not been at work for so long hangs; longer than a frame or a look takes."""
 
 
 class RecordConfig(Section):
@@ -369,6 +381,7 @@ class Config(Section):
     publish: PublishConfig = PublishConfig()
     control: ControlConfig = ControlConfig()
     web: WebConfig = WebConfig()
+    metrics: MetricsConfig = MetricsConfig()
     record: RecordConfig = RecordConfig()
     frames: Annotated[int, Field(ge=1)] | None = None
     """End after this many frames were read."""

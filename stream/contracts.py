@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.frame import Detection, Frame, Masks
+from stream.vitals import Vitals
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,3 +245,5 @@ class RunInfo:
     control: str | None = None
     """Where the run listens to people; None: nowhere."""
     extra: dict[str, Any] = field(default_factory=dict)
+    vitals: Vitals = field(default_factory=Vitals)
+    """Its health and figures, for machines."""

@@ -44,6 +44,7 @@ def examine(ports: tuple[int, ...] = (5560, 5561, 8080)) -> Iterator[Check]:
     yield _guarded("video", _video)
     yield _guarded("micro models", _weights)
     yield _memory()
+    yield _guarded("live metrics", _metrics)
     for port in ports:
         yield port_free(port)
 
@@ -131,6 +132,20 @@ def _memory() -> Check:
         return Check("shared memory", "wrong", str(error), "set transport.kind to tcp")
     free_mb = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
     return Check("shared memory", "ok", f"memfd works, {free_mb} MB of memory are free")
+
+
+def _metrics() -> Check:
+    from stream.metrics import METRICS, Exposition
+    from stream.vitals import Vitals
+
+    Exposition(Vitals()).render()
+    library = importlib.metadata.version("prometheus-client")
+    return Check(
+        "live metrics",
+        "ok",
+        f"{len(METRICS)} can be served beside the page or at --metrics-port (prometheus-client "
+        f"{library})",
+    )
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:

@@ -102,6 +102,21 @@ class Rate:
         return (len(self._times) - 1) * 1e9 / span_ns
 
 
+def steps_between(captured_ns: int, stamps: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return the steps of one frame in their order, each named by the stamp that ends it.
+
+    Args:
+        captured_ns: Where the first step begins.
+        stamps: Monotonic times by name, in nanoseconds; `captured` is left out.
+    """
+    before, steps = captured_ns, []
+    for name, time_ns in sorted(stamps.items(), key=lambda item: item[1]):
+        if name != "captured":
+            steps.append((name, time_ns - before))
+            before = time_ns
+    return steps
+
+
 class Steps:
     """Times between a frame's stamps: each step is named by the stamp that ends it."""
 
@@ -112,11 +127,8 @@ class Steps:
 
     def add_stamps(self, captured_ns: int, stamps: Mapping[str, int]) -> None:
         """Take in one frame's stamps, in the order of their times."""
-        before = captured_ns
-        for name, time_ns in sorted(stamps.items(), key=lambda item: item[1]):
-            if name != "captured":
-                self.add(name, (time_ns - before) / 1e6)
-                before = time_ns
+        for name, step_ns in steps_between(captured_ns, stamps):
+            self.add(name, step_ns / 1e6)
 
     def add(self, name: str, ms: float) -> None:
         """Take in one time of a step, in milliseconds."""

@@ -24,6 +24,7 @@ def where_lines(now: Snapshot) -> list[str]:
     """Return a line for each place where results go."""
     words = {
         "web": "page",
+        "metrics": "metrics at",
         "publisher": "publishing at",
         "recorder": "recording to",
         "control": "listening to `maskcast ask` at",

@@ -58,7 +58,10 @@ def picture(index: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 class SquareSource:
-    """`fake://squares?frames=N&fps=F&live=0|1`; events before frame `gap`, an error at `break`."""
+    """`fake://squares?frames=N&fps=F&live=0|1`; events before frame `gap`, an error at `break`.
+
+    It says nothing any more at frame `hang`, and looks for its camera from frame `away` on.
+    """
 
     frames_total: int | None
 
@@ -74,6 +77,8 @@ class SquareSource:
         self._break = int(query.get("break", -1))
         self._fail = query.get("fail", "")
         self._hang = int(query.get("hang", -1))
+        self._away = int(query.get("away", -1))
+        self.reconnecting = False
         self._index = 0
         self._start_s = 0.0
 
@@ -91,6 +96,9 @@ class SquareSource:
             self._gap = -1
             return StreamEvent("gap", "0.5 s without frames", gap_s=0.5)
         if index == self._hang:
+            time.sleep(30.0)
+        if index == self._away:
+            self.reconnecting = True
             time.sleep(30.0)
         if self.live:
             self._start_s = self._start_s or time.monotonic()
@@ -245,10 +253,16 @@ class FakeParts:
 
     def sinks(self, config: Config, info: RunInfo) -> list[Sink]:
         options = wanted()
-        if "record" not in options:
-            return []
-        write_s = float(options.get("sink_s", 0.0))
-        return [FileSink(str(options["record"]), write_s, int(options.get("sink_fail", -1)))]
+        sinks: list[Sink] = []
+        if "record" in options:
+            write_s = float(options.get("sink_s", 0.0))
+            fail_at = int(options.get("sink_fail", -1))
+            sinks.append(FileSink(str(options["record"]), write_s, fail_at))
+        if config.metrics.port is not None:
+            from stream.web import MetricsSink  # late: other stages need no server
+
+            sinks.append(MetricsSink(config.metrics.host, config.metrics.port, info))
+        return sinks
 
 
 PARTS = FakeParts()

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from stream.config import Config
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def register(app: typer.Typer) -> None:
@@ -48,6 +53,10 @@ def run(
     record: Annotated[Path | None, typer.Option(help="Record masks and video here.")] = None,
     no_web: Annotated[bool, typer.Option("--no-web", help="No live page.")] = False,
     web_port: Annotated[int | None, typer.Option(help="Port of the page; 0: a free one.")] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(help="Serve /metrics and /health alone at this port; 0: a free one."),
+    ] = None,
     open_page: Annotated[
         bool, typer.Option("--open", help="Open the page in a browser once it is there.")
     ] = False,
@@ -76,6 +85,7 @@ def run(
         "seconds": seconds,
         "record.dir": record,
         "web.port": web_port,
+        "metrics.port": metrics_port,
         "web.enabled": False if no_web else None,
         "publish.endpoint": endpoint,
         "control.endpoint": control,
@@ -123,12 +133,8 @@ def start(
     def seen(view: Observer) -> Observer:
         return PageOpener(view) if open_page else view
 
-    if config.web.enabled and config.web.host not in ("127.0.0.1", "localhost", "::1"):
-        typer.echo(
-            f"maskcast: web.host is {config.web.host}: everyone who reaches this machine can see "
-            "the page; it has no password",
-            err=True,
-        )
+    for line in _open_to_all(config):
+        typer.echo(f"maskcast: {line}", err=True)
     report = Report(errors=["the run ended by a defect of maskcast"], exit=1)
     try:
         if sys.stderr.isatty():
@@ -144,6 +150,17 @@ def start(
     for line in report.errors:
         typer.echo(f"maskcast: {line}", err=True)
     return report.exit
+
+
+def _open_to_all(config: Config) -> list[str]:
+    """Return a line for each server that others than this machine can reach."""
+    lines = []
+    reach = "everyone who reaches this machine can"
+    if config.web.enabled and config.web.host not in _LOOPBACK:
+        lines.append(f"web.host is {config.web.host}: {reach} see the page; it has no password")
+    if config.metrics.port is not None and config.metrics.host not in _LOOPBACK:
+        lines.append(f"metrics.host is {config.metrics.host}: {reach} read the metrics")
+    return lines
 
 
 PARTS = "stream.stages.parts:PARTS"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from engines.texts import text_bank
 from engines.verification import CropSettings
 from stream.config import DetectorConfig, TrackerConfig
 from stream.contracts import DetectionJob, DetectionResult, Question
+from stream.core.gpu import GpuGauge
 from stream.errors import UsageError
 from stream.frame import Detection
 
@@ -48,6 +50,7 @@ class DetectCore:
         self._config = config
         self._first = question
         self._clip = config.clip or default_clip(tracker.model)
+        self._gpu = GpuGauge(config.device)
 
     def prepare(self) -> None:
         """Load the models, embed the texts and run once.
@@ -92,6 +95,10 @@ class DetectCore:
             scores,
             look.refused,
         )
+
+    def report(self) -> dict[str, Any]:
+        """Return what it uses of a GPU; None without one."""
+        return {"gpu": self._gpu.read()}
 
     def _load(self) -> TextDetector:
         config = self._config

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.features import Features
+from stream.buckets import FRAMES, Buckets
 from stream.config import DetectorConfig
 from stream.contracts import DetectionJob, DetectionResult, DetectorClient, Question
 from stream.core.asking import Asking
@@ -31,11 +32,13 @@ class DetectorLoop:
     Attributes:
         asking: The question in force.
         events: Answers so far.
+        delay_frames: How many processed frames after its own an answer came.
     """
 
     def __init__(self, config: DetectorConfig, tracks: Tracks, question: Question) -> None:
         self.asking = Asking(question)
         self.events = 0
+        self.delay_frames = Buckets(FRAMES)
         self._config = config
         self._tracks = tracks
         self._revision = 0
@@ -146,6 +149,7 @@ class DetectorLoop:
         self._pending = None
         self.events += 1
         self._late_frames.add(self._now.step - asked)
+        self.delay_frames.add(self._now.step - asked)
         if self._cut_step is not None and asked > self._cut_step:
             self._cut_step = None
         if result.revision != self._revision:

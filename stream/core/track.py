@@ -25,6 +25,7 @@ from stream.contracts import (
     StreamEvent,
 )
 from stream.core import knobs
+from stream.core.gpu import GpuGauge
 from stream.core.hands import Hands
 from stream.core.loop import DetectorLoop
 from stream.errors import UsageError
@@ -54,6 +55,7 @@ class TrackCore:
         self._step = 0
         self._too_late = 0
         self._replayed = 0
+        self._gpu = GpuGauge(config.device)
         self._notes: list[str] = []
         self._stream_events: Counter[str] = Counter()
 
@@ -177,6 +179,8 @@ class TrackCore:
             "precision": self._tracker.precision,
             "backend": self._tracker.engines.backend,
             "precisions": dict(self._tracker.engines.precisions),
+            "gpu": self._gpu.read(),
+            "delay_frames": self._loop.delay_frames.to_data(),
             "detection": {
                 **self._loop.report(),
                 "accepted": self._tracks.accepted,

@@ -43,12 +43,14 @@ class Account:
         self.last: dict[str, dict[str, Any]] = {}
         self.live: dict[str, dict[str, Any]] = {}
         self.done: set[str] = set()
+        self.beats_ns: dict[str, int] = {}
         self.source: dict[str, Any] = {}
         self.sinks: dict[str, dict[str, str]] = {}
         self._rss_mb: list[float] = []
 
-    def status(self, stage: str, values: dict[str, Any]) -> None:
-        """A stage told its counters."""
+    def status(self, stage: str, values: dict[str, Any], beat_ns: int = 0) -> None:
+        """A stage told its counters, and until when it was at work."""
+        self.beats_ns[stage] = beat_ns
         self.live[stage] = values
         self.last.setdefault(stage, {}).update(values)
 
@@ -56,6 +58,11 @@ class Account:
         """A stage told its last counters."""
         self.done.add(stage)
         self.last.setdefault(stage, {}).update(report)
+
+    def silent_s(self, stage: str, now_ns: int) -> float:
+        """Return for how long a stage has not been at work; 0 before its start."""
+        beat_ns = self.beats_ns.get(stage)
+        return 0.0 if beat_ns is None else (now_ns - beat_ns) / 1e9
 
     def sample_memory(self, pids: list[int]) -> None:
         """Add up the resident memory of the supervisor and the stages."""

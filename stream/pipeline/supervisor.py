@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import Any, Literal
 
 import zmq
 
@@ -43,7 +43,9 @@ from stream.transport.headers import (
     Start,
     Status,
     Stop,
+    Vitals,
 )
+from stream.vitals import SUPERVISOR, Pulse
 from stream.worker import STAGES
 
 DRAIN_S = 0.8
@@ -61,6 +63,7 @@ _TICK_S = 0.05
 _LAST_WORDS_S = 0.15
 _SHOW_S = 0.25
 _MEMORY_S = 1.0
+_VITALS_S = 0.5
 _FRAME_STAGES = frozenset({"reader", "tracker", "publisher"})
 
 
@@ -93,7 +96,9 @@ class Supervisor:
         self._first_signal = 0.0
         self._impatient = False
         self._began = time.monotonic()
-        self._show_at = self._memory_at = 0.0
+        self._show_at = self._memory_at = self._vitals_at = 0.0
+        self._served = config.web.enabled or config.metrics.port is not None
+        self._hung: set[str] = set()
 
     def run(self) -> Report:
         """Run to the end and return the report; errors of stages are in it.
@@ -163,6 +168,10 @@ class Supervisor:
         self._watch_signals(now)
         self._watch_children(now)
         self._watch_time(now)
+        self._watch_beats()
+        if self._served and now >= self._vitals_at:
+            self._vitals_at = now + _VITALS_S
+            self._hub.send("publisher", Vitals(self._state, self._pulses()))
         if now >= self._show_at:
             self._show_at = now + _SHOW_S
             self._observer.update(self._snapshot(now))
@@ -174,6 +183,19 @@ class Supervisor:
         waiting = [stage for stage in STAGES if stage not in self._ready]
         return self._account.snapshot(self._state, now - self._began, waiting)
 
+    def _pulses(self) -> dict[str, Pulse]:
+        """Return the last word of each stage, for those who ask how the run is."""
+        pulses = {SUPERVISOR: Pulse("running", time.monotonic_ns(), os.getpid())}
+        for stage, child in self._children.items():
+            beat_ns = self._account.beats_ns.get(stage)
+            ended = stage in self._account.done or child.poll() is not None
+            state: Literal["starting", "running", "ended"] = (
+                "ended" if ended else "starting" if beat_ns is None else "running"
+            )
+            values = self._account.last.get(stage, {})
+            pulses[stage] = Pulse(state, beat_ns or 0, child.pid, values)
+        return pulses
+
     def _on(self, header: ControlHeader) -> None:
         match header:
             case Hello():
@@ -181,7 +203,7 @@ class Supervisor:
             case Ready():
                 self._on_ready(header)
             case Status():
-                self._account.status(header.stage, header.values)
+                self._account.status(header.stage, header.values, header.beat_ns)
             case Note():
                 self._log.write(header.stage, header.text)
                 self._observer.note(header.stage, header.text)
@@ -220,6 +242,7 @@ class Supervisor:
                 self._account.sinks["control"] = {"endpoint": self._config.control.endpoint}
         if self._ready == set(STAGES) and self._state == "starting":
             self._state = "running"
+            self._account.beats_ns = dict.fromkeys(STAGES, time.monotonic_ns())
             for stage in STAGES:
                 self._hub.send(stage, Start(self._endpoints))
             self._observer.started(self._snapshot(time.monotonic()))
@@ -287,6 +310,20 @@ class Supervisor:
             self._lost.append(stage)
             self._halt(now)
 
+    def _watch_beats(self) -> None:
+        """Say which stages hang, and when one is back."""
+        limit_s, now_ns = self._config.metrics.hung_after_s, time.monotonic_ns()
+        for stage in set(STAGES) - self._account.done:
+            silent_s = self._account.silent_s(stage, now_ns)
+            if (silent_s > limit_s) == (stage in self._hung):
+                continue
+            self._hung ^= {stage}
+            text = "is at work again"
+            if stage in self._hung:
+                text = f"has not been at work for {silent_s:.0f} s (metrics.hung_after_s)"
+            self._log.write(stage, text)
+            self._observer.note(stage, text)
+
     def _quietly(self, status: int) -> bool:
         """A Ctrl-C reaches a stage that is just being born, too."""
         return self._exit == INTERRUPTED and self._state == "starting" and status < 0
@@ -334,10 +371,19 @@ class Supervisor:
         if self._dead is not None:
             self._errors.insert(0, f"stage {self._dead[0]} died ({self._dead[1]}); {self._kept()}")
         report = self._account.report(lost_a_stage=bool(self._lost or self._failed))
-        report.errors = [*self._errors, *report.errors]
+        report.errors = [*self._errors, *report.errors, *self._still_hung()]
         report.exit = self._exit
         report.seconds = round(time.monotonic() - self._began, 3)
         return report
+
+    def _still_hung(self) -> list[str]:
+        """Say which stages hung to the end."""
+        limit_s = self._config.metrics.hung_after_s
+        return [
+            f"stage {stage} hung: it had not been at work for {limit_s:g} s when the run ended"
+            for stage in STAGES
+            if stage in self._hung
+        ]
 
     def _kept(self) -> str:
         """Say what of the results is safe."""

@@ -112,6 +112,11 @@ class LiveSource:
         self._pts_s = 0.0
         self._ended = False
 
+    @property
+    def reconnecting(self) -> bool:
+        """Whether the connection is gone and no frame has come of a new one yet."""
+        return self._reconnecting
+
     def open(self) -> None:
         """Connect for the first time.
 

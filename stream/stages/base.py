@@ -118,15 +118,22 @@ class Stage:
         return {}
 
     def tell(self) -> None:
-        """Send the counters to the supervisor when it is time to."""
+        """Send the counters to the supervisor when it is time to.
+
+        Call it wherever the stage may wait for long: a stage that does not tell anything hangs.
+        """
         now_ns = self.io.clock()
         if now_ns - self._status_ns >= STATUS_NS:
             self._status_ns = now_ns
-            self.io.control.send(Status(self.name, self.status(now_ns)))
+            self.io.control.send(Status(self.name, self.status(now_ns), self.beat_ns(now_ns)))
 
     def status(self, now_ns: int) -> dict[str, Any]:
-        """Return the counters for the live line."""
+        """Return the counters for the live line and the live metrics."""
         return self.report()
+
+    def beat_ns(self, now_ns: int) -> int:
+        """Return until when all of the stage was at work."""
+        return now_ns
 
 
 def credits_for(policy: str, slots: int) -> tuple[int, int]:

@@ -39,8 +39,8 @@ class Detector(Stage):
             self.tell()
 
     def report(self) -> dict[str, Any]:
-        """Return `answered`."""
-        return {"answered": self._answered}
+        """Return `answered`, and what the core itself has to tell."""
+        return {"answered": self._answered, **getattr(self._core, "report", dict)()}
 
     def _answer(self, header: JobHeader, exchange: Exchange) -> None:
         start_ns = self.io.clock()

@@ -52,9 +52,19 @@ class RealParts:
             web = config.web
             sinks.append(
                 WebSink(
-                    web.host, web.port, web.max_fps, web.jpeg_quality, info, control=web.control
+                    web.host,
+                    web.port,
+                    web.max_fps,
+                    web.jpeg_quality,
+                    info,
+                    control=web.control,
+                    metrics=web.metrics,
                 )
             )
+        if config.metrics.port is not None:
+            from stream.web import MetricsSink
+
+            sinks.append(MetricsSink(config.metrics.host, config.metrics.port, info))
         return sinks
 
 

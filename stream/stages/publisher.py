@@ -15,6 +15,7 @@ from stream.stats import Age, Rate, Reservoir, Steps
 from stream.transport import Halted, Inbox, StoreError
 from stream.transport.codec import to_frame, to_masks, to_question
 from stream.transport.headers import Asked, DataHeader, End, ResultHeader
+from stream.vitals import Vitals
 
 _DEFAULT_FPS = 30.0
 _CLOSE_S = 0.7
@@ -42,6 +43,8 @@ class Publisher(Stage):
         self._steps = Steps()
         self._rate = Rate()
         self._age = Age(int(1e9 / _DEFAULT_FPS))
+        config = io.config
+        self._vitals = Vitals(config.stream, config.tracker.model, config.metrics.hung_after_s)
 
     def prepare(self) -> dict[str, Any]:
         """Wait for what the source is, then open the sinks.
@@ -62,6 +65,7 @@ class Publisher(Stage):
             fps=facts["fps"],
             live=facts["live"],
             control=config.control.endpoint,
+            vitals=self._vitals,
         )
         for sink in self.io.parts.sinks(config, info):
             self._sinks.append(sink)
@@ -117,8 +121,23 @@ class Publisher(Stage):
             "latency_p50_ms": recent.percentiles()["p50"],
         }
 
+    def idle(self) -> None:
+        """Say how the run is, from the very beginning."""
+        self._hear()
+
+    def tell(self) -> None:
+        """See `Stage.tell`; who asks here for the publisher's health need not wait for it."""
+        self._vitals.beat(self.io.clock())
+        super().tell()
+
     def _hear(self) -> None:
-        """Show another question."""
+        """Take what the supervisor told: how the run is, and maybe another question to show."""
+        self._vitals.beat(self.io.clock())
+        if (told := self.io.control.vitals) is not None:
+            self.io.control.vitals = None
+            self._vitals.hear(told.state, told.pulses)
+            if self._info is not None:
+                self._info.extra["state"] = "reconnecting" if self._vitals.reconnecting else ""
         orders = self.io.control.orders
         while orders:
             order = orders.popleft()
@@ -164,6 +183,7 @@ class Publisher(Stage):
         self._age.published(published_ns, masks.captured_ns)
         self._rate.add(published_ns)
         self._steps.add_stamps(masks.captured_ns, {**masks.stamps, "published": published_ns})
+        self._vitals.published(masks.captured_ns, masks.stamps, published_ns)
 
     def _drain(self) -> None:
         """Publish what was tracked before the halt; then the files are complete."""
@@ -175,6 +195,7 @@ class Publisher(Stage):
                 return
             if control.wait(min(left_s, IDLE_S), self._inbox.socket, raise_halted=False):
                 self._take(self._inbox.receive())
+            self.tell()
 
 
 def _facts_of(sink: Sink) -> dict[str, str]:

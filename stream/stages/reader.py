@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import Any
 
 from stream.contracts import StreamEvent
 from stream.errors import MaskcastError
 from stream.frame import Frame
-from stream.stages.base import IDLE_S, Stage, StageIo
+from stream.stages.base import IDLE_S, Stage, StageIo, credits_for
 from stream.stages.slot import Intake, Item
 from stream.transport import Outbox
 from stream.transport.codec import frame_arrays, from_event, from_frame
@@ -38,6 +39,9 @@ class Reader(Stage):
         self._intake: Intake | None = None
         self._outbox: Outbox | None = None
         self._shutdown = 0
+        self._ahead = 0
+        self._events: Counter[str] = Counter()
+        self._reading_ns: int | None = None
 
     def bind(self) -> dict[str, str]:
         """Bind the link to the tracker."""
@@ -60,6 +64,7 @@ class Reader(Stage):
         if policy == "auto":
             policy = "latest" if self._source.live else "every"
         self._intake = Intake(policy)
+        self._ahead, _ = credits_for(policy, self.io.config.transport.ring_slots)
         return {
             "name": self._source.name,
             "live": self._source.live,
@@ -74,6 +79,7 @@ class Reader(Stage):
         assert self._outbox is not None
         while self._outbox.credit < 1:
             self.io.control.wait(IDLE_S, self._outbox.socket)
+            self.tell()
         self._begin.set()
         try:
             while not self._drained():
@@ -109,6 +115,35 @@ class Reader(Stage):
                 **getattr(self._source, "report", dict)(),
             },
         }
+
+    def status(self, now_ns: int) -> dict[str, Any]:
+        """Return the report, and what live metrics want beside it."""
+        assert self._intake is not None
+        assert self._outbox is not None
+        return self.report() | {
+            "reconnecting": self._reconnecting,
+            "events": dict(self._events),
+            "queues": {
+                "intake": self._intake.waiting,
+                "frames": max(self._ahead - self._outbox.credit, 0),
+            },
+            "rings": {"frames": self.io.frames.usage()},
+        }
+
+    def beat_ns(self, now_ns: int) -> int:
+        """Return until when it was at work: a source that does not come back from a read hangs.
+
+        One that is opened again says so, and has its own limits; one of few frames has a period.
+        """
+        reading_ns = self._reading_ns
+        if reading_ns is None or self._reconnecting:
+            return now_ns
+        period_ns = int(1e9 / self._source.fps) if self._source.fps else 0
+        return min(now_ns, reading_ns + period_ns)
+
+    @property
+    def _reconnecting(self) -> bool:
+        return bool(getattr(self._source, "reconnecting", False))
 
     def _dropped(self) -> dict[str, int]:
         dropped = {"overrun": self._intake.overrun if self._intake else 0}
@@ -153,8 +188,10 @@ class Reader(Stage):
         arrays = frame_arrays(item.frame)
         while (ref := self.io.frames.put(arrays, TRACKER)) is None:
             self.io.control.wait(_SLOT_WAIT_S)
+            self.tell()
         item.frame.stamps["sent"] = self.io.clock()
         for event in item.events:
+            self._events[event.kind] += 1
             self.io.control.send(Note(self.name, f"{event.kind}: {event.detail}"))
         events = tuple(from_event(event) for event in item.events)
         self._outbox.send(from_frame(item.frame, ref, events, self._dropped()))
@@ -189,7 +226,9 @@ class Reader(Stage):
         assert self._intake is not None
         limits = self.io.config
         while not self._stop.is_set():
+            self._reading_ns = self.io.clock()
             found = self._source.read(self._stop)
+            self._reading_ns = None
             if found is None:
                 return
             if isinstance(found, StreamEvent):

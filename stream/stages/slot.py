@@ -57,6 +57,11 @@ class Intake:
         """Whether no frame waits."""
         return not self._items
 
+    @property
+    def waiting(self) -> int:
+        """How many frames wait."""
+        return len(self._items)
+
     def put(self, frame: Frame) -> bool:
         """Take in a frame; with `every` this waits for room.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
+from stream.buckets import Buckets
 from stream.contracts import DetectionJob, DetectionResult
 from stream.errors import UsageError
 from stream.frame import Masks
@@ -43,14 +45,29 @@ DETECTOR = "detector"
 
 
 class JobClient:
-    """The core's way to the detector (`DetectorClient`): one job at a time."""
+    """The core's way to the detector (`DetectorClient`): one job at a time.
 
-    def __init__(self, io: StageIo, exchange: Exchange) -> None:
+    Args:
+        io: The stage's.
+        exchange: The link.
+        tell: Called while it waits, so that the stage is not taken for one that hangs.
+    """
+
+    def __init__(
+        self, io: StageIo, exchange: Exchange, tell: Callable[[], None] = lambda: None
+    ) -> None:
         self._io = io
         self._exchange = exchange
+        self._tell = tell
         self._asked: DetectionJob | None = None
         self._answer: DetectionResult | None = None
         self.detect_ms = Reservoir()
+        self.detect_s = Buckets()
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that the detector has not answered yet."""
+        return int(self._asked is not None)
 
     def wait_for_detector(self) -> None:
         """Wait until the detector has connected.
@@ -60,6 +77,7 @@ class JobClient:
         """
         while not isinstance(self._exchange.receive(), Credit):
             self._io.control.wait(IDLE_S, self._exchange.socket)
+            self._tell()
 
     def submit(self, job: DetectionJob) -> bool:
         """Hand over a job; False when the detector has not answered the last one."""
@@ -87,6 +105,7 @@ class JobClient:
             if left_s <= 0:
                 break
             self._io.control.wait(min(left_s, IDLE_S), self._exchange.socket)
+            self._tell()
             self._receive()
         answer, self._answer = self._answer, None
         return answer
@@ -100,6 +119,7 @@ class JobClient:
         self._asked = None
         self._answer = to_result(header)
         self.detect_ms.add(header.detect_ns / 1e6)
+        self.detect_s.add(header.detect_ns / 1e9)
 
 
 class Tracker(Stage):
@@ -113,6 +133,7 @@ class Tracker(Stage):
         self._inbox: Inbox | None = None
         self._outbox: Outbox | None = None
         self._client: JobClient | None = None
+        self._ahead = 0
         self._tracked = 0
         self._dropped = {"shutdown": 0, "ring": 0}
         self._ended = False
@@ -122,7 +143,7 @@ class Tracker(Stage):
         results, results_at = self.io.bind(RESULTS)
         jobs, jobs_at = self.io.bind(JOBS)
         self._outbox = Outbox(results)
-        self._client = JobClient(self.io, Exchange(jobs))
+        self._client = JobClient(self.io, Exchange(jobs), self.tell)
         return {RESULTS: results_at, JOBS: jobs_at}
 
     def prepare(self) -> dict[str, Any]:
@@ -137,11 +158,12 @@ class Tracker(Stage):
         assert self._client is not None
         while self._outbox.credit < 1:
             self.io.control.wait(IDLE_S, self._outbox.socket)
+            self.tell()
         self._client.wait_for_detector()
         self._inbox = Inbox(self.io.connect(FRAMES))
         policy = self.io.control.facts["policy"]
         self._core.live = policy == "latest"
-        ahead, _ = credits_for(policy, self.io.config.transport.ring_slots)
+        ahead, self._ahead = credits_for(policy, self.io.config.transport.ring_slots)
         self._inbox.grant(ahead)
         try:
             while not self._ended:
@@ -161,6 +183,19 @@ class Tracker(Stage):
             "dropped": dict(self._dropped),
             "core": self._core.report(),
             "detect_ms": self._client.detect_ms.percentiles(),
+        }
+
+    def status(self, now_ns: int) -> dict[str, Any]:
+        """Return the report, and what live metrics want beside it."""
+        assert self._client is not None
+        assert self._outbox is not None
+        return self.report() | {
+            "detect_s": self._client.detect_s.to_data(),
+            "queues": {
+                "results": max(self._ahead - self._outbox.credit, 0),
+                "jobs": self._client.waiting,
+            },
+            "rings": {"jobs": self.io.jobs.usage()},
         }
 
     def _obey(self) -> None:
@@ -217,14 +252,16 @@ class Tracker(Stage):
             raise
         masks.stamps = {**frame.stamps, **masks.stamps}
         masks.stamps.setdefault("tracked", self.io.clock())
-        self._tracked += 1
         self._pass_on(header, masks)
 
     def _pass_on(self, header: FrameHeader, masks: Masks) -> None:
         assert self._outbox is not None
-        while self._outbox.credit < 1:
-            self.io.control.wait(IDLE_S, self._outbox.socket)
-            self.tell()
+        try:
+            while self._outbox.credit < 1:
+                self.io.control.wait(IDLE_S, self._outbox.socket)
+                self.tell()
+        finally:
+            self._tracked += 1
         if self.io.frames.pass_on(header.ref, TRACKER, PUBLISHER):
             self._outbox.send(from_masks(masks, header))
         else:

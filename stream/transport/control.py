@@ -18,6 +18,7 @@ from stream.transport.headers import (
     Order,
     Start,
     Stop,
+    Vitals,
     decode_control,
     encode,
 )
@@ -40,6 +41,7 @@ class Control:
         facts: What the opened source is, once known.
         start: The order to begin, once given.
         orders: What people want, to be taken by the stage in its own time.
+        vitals: What the supervisor last told of all stages; only the publisher is told.
     """
 
     def __init__(self, context: zmq.Context[Any], place: Place, stage: str) -> None:
@@ -53,6 +55,7 @@ class Control:
         self.facts: dict[str, Any] | None = None
         self.start: Start | None = None
         self.orders: deque[Order] = deque()
+        self.vitals: Vitals | None = None
 
     def send(self, header: ControlHeader) -> None:
         """Tell the supervisor; when it is gone, this stage is to end."""
@@ -118,6 +121,8 @@ class Control:
                 self.facts = header.source
             case Start():
                 self.start = header
+            case Vitals():
+                self.vitals = header
             case Asked() | Hand() | Forget():
                 self.orders.append(header)
             case _:

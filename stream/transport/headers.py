@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from stream.frame import State
+from stream.vitals import Pulse
 
 
 class ArraySpec(msgspec.Struct, frozen=True, array_like=True):
@@ -246,6 +247,14 @@ Order = Asked | Hand | Forget
 """What a person wants of a stage, in the order in which it was said."""
 
 
+class Vitals(msgspec.Struct, frozen=True, tag="vitals"):
+    """Supervisor to publisher: what the stages told, for whoever asks how the run is."""
+
+    state: str
+    """`starting`, `running` or `ending`."""
+    pulses: dict[str, Pulse]
+
+
 class Ending(msgspec.Struct, frozen=True, tag="ending"):
     """Reader to supervisor: the stream ends."""
 
@@ -254,10 +263,12 @@ class Ending(msgspec.Struct, frozen=True, tag="ending"):
 
 
 class Status(msgspec.Struct, frozen=True, tag="status"):
-    """Stage to supervisor, several times a second: counters so far."""
+    """Stage to supervisor, several times a second: counters so far; also its heartbeat."""
 
     stage: str
     values: dict[str, Any]
+    beat_ns: int = 0
+    """Monotonic time until which the stage was at work; a part of it may hang since then."""
 
 
 class Note(msgspec.Struct, frozen=True, tag="note"):
@@ -289,7 +300,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 ControlHeader = (
     Hello | Ready | Facts | Start | Stop | Halt | Asked | Hand | Forget | Answered | Ending
-    | Status | Note | Failed | Done
+    | Status | Vitals | Note | Failed | Done
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

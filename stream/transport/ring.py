@@ -197,6 +197,10 @@ class Ring:
                 reaped[consumer] = count
         return reaped
 
+    def usage(self) -> tuple[int, int]:
+        """See `Store.usage`."""
+        return self._plan.slots - self.free, self._plan.slots
+
     def close(self) -> None:
         """Close the descriptor; the mapping goes when the last view of it is gone."""
         if self._fd < 0:

@@ -52,6 +52,9 @@ class Store(Protocol):
     def release(self, ref: Ref, consumer: str) -> bool:
         """End the lease; False when the block was gone before."""
 
+    def usage(self) -> tuple[int, int] | None:
+        """Return how many slots are taken, of how many; None where there are no slots."""
+
     def close(self) -> None:
         """Free what this side holds."""
 
@@ -140,6 +143,10 @@ class LocalStore:
                 del self._blocks[ref.key]
             return True
 
+    def usage(self) -> tuple[int, int]:
+        """See `Store.usage`."""
+        return len(self._blocks), self._slots
+
     def close(self) -> None:
         """See `Store.close`; the other stages of this process still hold theirs."""
 
@@ -173,6 +180,9 @@ class InlineStore:
     def release(self, ref: Ref, consumer: str) -> bool:
         """See `Store.release`."""
         return True
+
+    def usage(self) -> None:
+        """See `Store.usage`."""
 
     def close(self) -> None:
         """See `Store.close`."""

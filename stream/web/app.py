@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -39,13 +40,16 @@ POLICY_VIOLATION = 1008
 _json = msgspec.json.Encoder()
 
 
-def make_app(hub: Hub, asking: Asking, bound_host: str) -> Starlette:
+def make_app(
+    hub: Hub, asking: Asking, bound_host: str, more: Sequence[BaseRoute] = ()
+) -> Starlette:
     """Return the application that serves a hub.
 
     Args:
         hub: Where views come from.
         asking: Where requests go.
         bound_host: Address or name that the server is bound to.
+        more: Routes beside the page's own.
     """
 
     async def index(request: Request) -> Response:
@@ -75,6 +79,7 @@ def make_app(hub: Hub, asking: Asking, bound_host: str) -> Starlette:
             Route("/snapshot.jpg", snapshot),
             Route("/api/ask", asking.answer, methods=["POST"]),
             WebSocketRoute("/ws", live),
+            *more,
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(Guard, bound=bound_host)],

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import socket
-import threading
 import time
 from collections.abc import Callable
 
 import structlog
-import uvicorn
 
 from stream.contracts import RunInfo
-from stream.errors import SinkError, UsageError
 from stream.frame import Frame, Masks
 from stream.web.app import make_app
 from stream.web.asking import Asking
 from stream.web.board import Board
 from stream.web.guard import LOOPBACK_NAMES
 from stream.web.hub import Hub
+from stream.web.machines import machine_routes
+from stream.web.server import Server
 
-START_TIMEOUT_S = 5.0
 FAREWELL_S = 0.5
-STOP_S = 0.25
 
 
 class WebSink:
     """Serves the page at `url`.
 
     Attributes:
-        url: Where the page is; final after `open`, which fills in a free port.
         hub: Views and clients, for tests and figures.
         asking: What passes requests on to the run.
     """
@@ -46,6 +39,7 @@ class WebSink:
         info: RunInfo | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         control: bool | None = None,
+        metrics: bool = True,
     ) -> None:
         """Prepare; nothing is bound yet.
 
@@ -57,16 +51,21 @@ class WebSink:
             info: What the page says about the run; read again for every picture.
             clock_ns: Monotonic time, the clock of `captured_ns`.
             control: Whether the page may change what the run looks for; None: on loopback only.
+            metrics: Whether `/metrics` is answered, too.
         """
-        self.url = _url(host, port)
         self._host = host
-        self._port = port
-        info = info or RunInfo(stream="main", source="", texts=[])
+        self._metrics = metrics
+        self._clock_ns = clock_ns
+        self._info = info = info or RunInfo(stream="main", source="", texts=[])
         self._may_ask = host in LOOPBACK_NAMES if control is None else control
         self.hub = Hub(Board(info, self._may_ask), max_fps, jpeg_quality, clock_ns)
         self.asking = Asking(info, self._may_ask, self.hub.until_closed)
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
+        self._server = Server(host, port, "web")
+
+    @property
+    def url(self) -> str:
+        """Where the page is; final after `open`, which fills in a free port."""
+        return self._server.url
 
     def open(self) -> None:
         """Bind and start to serve.
@@ -75,34 +74,15 @@ class WebSink:
             SinkError: The port is in use or may not be bound.
             UsageError: The host is not one of this machine.
         """
-        listener = _bind(self._host, self._port)
-        self.url = _url(self._host, listener.getsockname()[1])
+        routes = machine_routes(self._info.vitals, metrics=self._metrics, clock_ns=self._clock_ns)
+        app = make_app(self.hub, self.asking, self._host, routes)
+        self._server.open(app, self.hub.attach, self._ended)
         if self._host not in LOOPBACK_NAMES:
             structlog.get_logger().warning(
                 "the page is open to everyone who reaches this address",
                 url=self.url,
                 control=self._may_ask,
             )
-        config = uvicorn.Config(
-            make_app(self.hub, self.asking, self._host),
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            lifespan="off",
-            ws="websockets-sansio",
-            ws_max_size=1024,
-            ws_per_message_deflate=False,
-            server_header=False,
-            backlog=32,
-        )
-        self._server = uvicorn.Server(config)
-        ready = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(listener, ready), name="web", daemon=True
-        )
-        self._thread.start()
-        if not ready.wait(START_TIMEOUT_S):
-            raise SinkError(f"{self.url}: the page did not start within {START_TIMEOUT_S} s")
 
     def write(self, frame: Frame, masks: Masks) -> None:
         """Take one result; a picture is made only when a page waits for one."""
@@ -112,69 +92,12 @@ class WebSink:
     def close(self) -> None:
         """Tell the pages that the stream ended, and stop serving within a second."""
         self.hub.finish()
-        server, thread = self._server, self._thread
-        self._server = self._thread = None
-        if server is None or thread is None:
+        if not self._server.running:
             return
         self.hub.wait_empty(FAREWELL_S)
-        server.should_exit = True
         # Whoever is still there does not read any more.
-        server.force_exit = not self.hub.wait_empty(0.0)
-        thread.join(STOP_S)
+        self._server.stop(force=not self.hub.wait_empty(0.0))
 
-    def _run(self, listener: socket.socket, ready: threading.Event) -> None:
-        assert self._server is not None
-        server = self._server
-
-        async def serve() -> None:
-            self.hub.attach(asyncio.get_running_loop())
-            ready.set()  # The socket listens already; connections wait in its backlog.
-            await server.serve([listener])
-
-        try:
-            asyncio.run(serve())
-        finally:
-            self.asking.close()
-            self.hub.detach()
-            listener.close()
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, number, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise UsageError(
-            f"web.host {host!r} cannot be resolved; it must be an address of this machine, for "
-            "example 127.0.0.1"
-        ) from error
-    listener = socket.socket(family, kind, number)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-        listener.listen(32)
-    except OSError as error:
-        listener.close()
-        raise _bind_error(host, port, error) from error
-    listener.setblocking(False)
-    return listener
-
-
-def _bind_error(host: str, port: int, error: OSError) -> Exception:
-    if error.errno == errno.EADDRINUSE:
-        return SinkError(
-            f"{_url(host, port)} is in use; choose another web.port, or 0 for a free one"
-        )
-    if error.errno == errno.EADDRNOTAVAIL:
-        return UsageError(
-            f"web.host {host!r} is not an address of this machine; use for example 127.0.0.1"
-        )
-    return SinkError(
-        f"{_url(host, port)} cannot be bound: {error.strerror}; choose another web.port"
-    )
-
-
-def _url(host: str, port: int) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/"
+    def _ended(self) -> None:
+        self.asking.close()
+        self.hub.detach()

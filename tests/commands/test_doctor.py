@@ -35,6 +35,14 @@ def test_a_taken_port_is_a_note_with_a_remedy() -> None:
     assert doctor.port_free(port).verdict == "ok"
 
 
+def test_metrics_can_be_served_or_it_is_said_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = doctor._metrics()
+    assert check.verdict == "ok"
+    assert "--metrics-port" in check.detail
+    monkeypatch.setitem(sys.modules, "stream.metrics", None)
+    assert doctor._guarded("live metrics", doctor._metrics).verdict == "wrong"
+
+
 def test_a_check_that_breaks_is_reported_and_not_raised() -> None:
     def broken() -> doctor.Check:
         raise OSError("libcudart.so.13: cannot open shared object file")

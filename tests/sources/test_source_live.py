@@ -291,3 +291,25 @@ def test_delays_start_over_once_frames_came_back(play: Any, clock: Any) -> None:
     )
     assert np.diff(network.attempts_ns) / 1e9 == pytest.approx([1.1, 2, 4, 1.1])
     assert source.counters["reconnects"] == 2
+
+
+def test_it_says_that_it_is_away_until_a_frame_comes(clock: Any) -> None:
+    scripts = [Script(clock, steady(1)), MediaError("refused"), Script(clock, steady(1))]
+    said: list[bool] = []
+
+    def connect(address: Any, config: SourceConfig) -> Any:
+        said.append(source.reconnecting)
+        found = scripts.pop(0)
+        if isinstance(found, MediaError):
+            raise found
+        return found
+
+    backoff = Reconnect(first_delay_s=0.001, jitter=0)
+    source = LiveSource(SourceConfig(uri=URI, reconnect=backoff), connect=connect, now_ns=clock)
+    source.open()
+    stop = threading.Event()
+    assert isinstance(source.read(stop), Frame)
+    assert not source.reconnecting
+    assert isinstance(source.read(stop), StreamEvent)
+    assert not source.reconnecting
+    assert said == [False, True, True]

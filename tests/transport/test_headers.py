@@ -28,10 +28,12 @@ from stream.transport.headers import (
     Start,
     Status,
     Stop,
+    Vitals,
     decode_control,
     decode_data,
     encode,
 )
+from stream.vitals import Pulse
 
 REFS = [
     SlotRef(3, 99, (ArraySpec("image", "<u2", (4, 5), 0),)),
@@ -176,7 +178,8 @@ def test_events_go_there_and_back():
         Stop(),
         Halt(0.75),
         Ending("eof"),
-        Status("publisher", {"fps": 29.9}),
+        Status("publisher", {"fps": 29.9}, 12),
+        Vitals("running", {"reader": Pulse("running", 12, 7, {"read": 3})}),
         Note("reader", "gap: 2 s"),
         Failed("reader", "SourceError", "refused", "", True),
         Done("detector", {"answered": 3}),

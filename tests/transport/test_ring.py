@@ -44,10 +44,12 @@ def test_arrays_that_are_not_contiguous_are_copied_right(ring):
 
 def test_a_slot_is_taken_until_its_last_lease_ends(ring):
     refs = [ring.put(arrays(), "tracker") for _ in range(4)]
+    assert ring.usage() == (4, 4)
     assert ring.put(arrays(), "tracker") is None
     assert ring.pass_on(refs[2], "tracker", "publisher")
     assert ring.put(arrays(), "tracker") is None
     assert ring.release(refs[2], "publisher")
+    assert ring.usage() == (3, 4)
     again = ring.put(arrays(9), "tracker")
     assert again.slot == refs[2].slot
     assert again.generation > refs[2].generation

@@ -42,3 +42,13 @@ def test_a_full_local_store_says_so_until_a_lease_ends():
 def test_an_inline_store_refuses_other_references():
     with pytest.raises(StoreError, match="tracker got SlotRef where pixels were to be inline"):
         InlineStore().get(SlotRef(0, 1, ()), "tracker")
+
+
+def test_how_full_a_store_is():
+    store = LocalStore(2)
+    assert store.usage() == (0, 2)
+    ref = store.put({"image": IMAGE}, "tracker")
+    assert store.usage() == (1, 2)
+    store.release(ref, "tracker")
+    assert store.usage() == (0, 2)
+    assert InlineStore().usage() is None
