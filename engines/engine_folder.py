@@ -46,7 +46,7 @@ class Engines:
     backend: str
     runners: Mapping[str, Runner] | None
     why: str
-    """How it came to this choice, in a line for people."""
+    """How it came to this choice, in a line for people; empty where the user chose torch."""
     precisions: Mapping[str, str]
 
 
@@ -68,7 +68,7 @@ def find(wanted: Wanted, networks: Mapping[str, Network], how: Running) -> Engin
     """
     if wanted.backend != AUTO:
         if wanted.backend == "torch" and wanted.folder is None:
-            return Engines("torch", None, "torch was asked for", {})
+            return Engines("torch", None, "", {})
         if missing := get(wanted.backend).missing(how.device):
             raise ModelError(f"backend {wanted.backend}: {missing}")
         manifest, folder = _read(wanted, wanted.backend)

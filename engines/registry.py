@@ -157,7 +157,7 @@ def sam2_engines(
         ModelError: Nothing fit is exported for the backend that was named.
     """
     if backend == "torch" and folder is None:
-        return Engines("torch", None, "torch was asked for", {})
+        return Engines("torch", None, "", {})
     wanted = Wanted(
         kind="sam2",
         model=loaded.name,
@@ -193,7 +193,7 @@ def clip_engines(
         ModelError: Nothing fit is exported for the backend that was named.
     """
     if backend == "torch" and folder is None:
-        return Engines("torch", None, "torch was asked for", {})
+        return Engines("torch", None, "", {})
     wanted = Wanted(
         kind="clip",
         model=loaded.name,

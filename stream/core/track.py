@@ -87,7 +87,8 @@ class TrackCore:
         except ValueError as error:
             raise UsageError(str(error)) from error
         self._tracker.warm_up()
-        self._notes.append(f"tracker: {self._tracker.engines.why}")
+        if self._tracker.engines.why:
+            self._notes.append(f"tracker: {self._tracker.engines.why}")
         kept = config.memory.late_frames + 1
         self._hands = Hands(self._tracker, self._tracks, kept, config.replay_steps)
 

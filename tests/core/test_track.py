@@ -28,7 +28,7 @@ class EchoTracker:
     """Gives each object the mask that it was prompted with, and writes down what it was asked."""
 
     precision = "fp32"
-    engines = Engines("torch", None, "torch was asked for", {})
+    engines = Engines("torch", None, "", {})
 
     def __init__(self) -> None:
         self.masks: dict[int, np.ndarray] = {}
