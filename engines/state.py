@@ -10,7 +10,7 @@ import torch
 from engines.attention import MemoryAttention, Shared
 from engines.backends.face import Runner
 from engines.bank import Bank
-from engines.exported.attention import ExportedAttention, ExportedRecall
+from engines.exported.attention import ExportedAttention, ExportedRecall, nothing, rooms
 from engines.exported.heads import ExportedDecoder, ExportedHeads
 from engines.exported.memory_encoder import ExportedMemoryEncoder
 from engines.features import Features
@@ -22,6 +22,9 @@ from engines.precision import with_weights_in
 from engines.recall import Recall
 from engines.settings import Limits, Savings
 from engines.window import Crop
+
+#: Numbers of objects that are computed at once: more are split into these.
+WARM_UP_COUNTS = (1, 2, 4, 8)
 
 
 class State:
@@ -106,6 +109,24 @@ class State:
         memory = self.memories.pop(obj_id, None)
         if memory is not None:
             self.bank.give_back(memory.slot)
+
+    @torch.inference_mode()
+    def warm_up(self, features: Features) -> None:
+        """Run exported networks once in every size that a live stream will want.
+
+        Args:
+            features: Of any frame.
+        """
+        assert isinstance(self.attention, ExportedAttention)
+        assert isinstance(self.heads, ExportedHeads)
+        shared = self._share(features)
+        for count in WARM_UP_COUNTS:
+            pix = features.top.expand(count, -1, -1, -1)
+            out = self.heads.track(pix, features)
+            out.scores.fill_(1.0)
+            self.encoder(features, out, prompted=False, crops=[None] * count)
+            for frames in rooms(self.bank):
+                self.attention(shared, nothing(self.bank, frames, count))
 
     # -- reading ------------------------------------------------------------------------------
 

@@ -30,9 +30,6 @@ from engines.smoothing import Smoother
 from engines.state import State
 from engines.stepping import Stepping
 
-#: Objects of a warm-up: 8, 4, 2 and 1, the numbers that exported networks compute at once.
-WARM_UP_OBJECTS = 15
-
 
 class Tracker:
     """Tracks objects through frames that come one by one.
@@ -150,16 +147,11 @@ class Tracker:
         that is computed at once.
         """
         image = np.zeros((64, 64, 3), dtype=np.uint8)
-        objects = 1 if self._runners is None else WARM_UP_OBJECTS
         features = self.encode(image)
-        box = Prompt(box=(8.0, 8.0, 40.0, 40.0))
-        self.add_objects(0, features, {number: box for number in range(objects)})
-        mask = np.zeros((64, 64), dtype=np.bool_)
-        mask[8:40, 8:40] = True
+        if self._runners is not None:
+            self._state.warm_up(features)
+        self.add_object(0, 0, features, box=(8.0, 8.0, 40.0, 40.0))
         for step in range(3):
-            if step == 1:
-                again = {number: Prompt(mask=mask) for number in range(objects)}
-                self.add_objects(step, features, again)
             self.step(step, features)
         self.reset()
         self.events()

@@ -106,8 +106,9 @@ class ExportedRecall(Recall):
     ) -> Any:
         """Gather memories, as many for each object; see `Recall.__call__`."""
         bank, device = self.bank, self.place.device
-        frames = _room(bank, max(len(a.spatial) for a in attended))
-        most = bank.layout.limits.recent_pointers + bank.layout.conditioning
+        few, all_of_them = rooms(bank)
+        frames = few if max(len(a.spatial) for a in attended) <= few else all_of_them
+        most = pointer_room(bank)
         slots = torch.tensor([o.slot for o in objects], device=device)[:, None]
         spatial = [a.spatial + [(0, 0)] * (frames - len(a.spatial)) for a in attended]
         at = torch.tensor([[p for p, _ in s] for s in spatial], device=device)
@@ -139,11 +140,32 @@ class ExportedRecall(Recall):
         )
 
 
-def _room(bank: Bank, needed: int) -> int:
-    """Return how many spatial memories are gathered: a lively object's, or all there is room for.
+def rooms(bank: Bank) -> tuple[int, int]:
+    """Return how many spatial memories are gathered: few, or all that there is room for.
 
-    An object that was prompted once, which most were, has one and the recent ones.
+    An object that was prompted once, as most were, has one and the recent ones.
     """
     layout = bank.layout
-    usual = layout.limits.recent_frames + 1
-    return usual if needed <= usual else layout.limits.recent_frames + layout.conditioning
+    recent = layout.limits.recent_frames
+    return recent + 1, recent + layout.conditioning
+
+
+def pointer_room(bank: Bank) -> int:
+    """Return how many pointers are gathered."""
+    return bank.layout.limits.recent_pointers + bank.layout.conditioning
+
+
+def nothing(bank: Bank, frames: int, count: int) -> Gathered:
+    """Return memories of objects that remember nothing, of the size of others.
+
+    Args:
+        bank: Where memories lie.
+        frames: Spatial memories that there is room for.
+        count: Objects.
+    """
+    tokens, channels = bank.kept, bank.values.shape[-1]
+    words = pointer_room(bank) * (bank.pointers.shape[-1] // channels)
+    length = frames * tokens + words
+    blank = torch.zeros(count, length, channels, device=bank.values.device)
+    places = torch.zeros(1, length, dtype=torch.long, device=blank.device)
+    return Gathered(blank, blank.clone(), places, blank.new_zeros(count, 1, length))

@@ -75,14 +75,21 @@ class ClipTrainer(Trainer):
         self._tokenizer = ByteTokenizer()
 
     def draw(self, step: int) -> list[Scene]:
-        """Windows around objects at first; later in two of five steps, with crops and scenes."""
+        """Windows around objects at first; later in three of five steps, with crops and scenes."""
         rng = np.random.default_rng((self.seed, step, self.ranks.rank, 0))
         if step < self.recipe.object_steps:
             side, count = OBJECT_WINDOWS[step % len(OBJECT_WINDOWS)]
             return self._windows(rng, count, side, OBJECT_SHAPES)
-        if step % 5 == 4:
+        kind = step % 5
+        if kind == 4:
             return [self.pool.scene(rng) for _ in range(self.recipe.scenes)]
-        return self._windows(rng, self.recipe.windows) if step % 2 == 0 else self._crops(rng)
+        if kind == 3:
+            return self._crops(rng)
+        if kind == 1:
+            return self._windows(rng, self.recipe.windows)
+        # What single objects taught is soon forgotten among whole scenes.
+        side, count = OBJECT_WINDOWS[0]
+        return self._windows(rng, count, side, OBJECT_SHAPES)
 
     def _windows(
         self, rng: np.random.Generator, count: int, side: int = WINDOW, shapes: float = 0.0

@@ -20,6 +20,8 @@ from train.micro.words import NEGATIVES, Concept, queries_for
 
 #: Objects of one picture whose mean vectors are told apart.
 MOST_OBJECTS = 8
+#: Of telling objects apart without texts, beside the other losses.
+TOLD_WEIGHT = 2.0
 #: Patches' worth of an object that must be seen of it.
 LEAST_COVER = 0.8
 #: CLIP's own image statistics.
@@ -154,7 +156,7 @@ def clip_loss(
         told = _head(heads, "objects").loss(vectors, at_object, concepts)
         told = told + classes.loss(seen.pooled(norm(tokens)), at_object, concepts)
         shown |= {"objects": float(weighed.detach()), "told": float(told.detach())}
-        total = total + weighed + told
+        total = total + weighed + TOLD_WEIGHT * told
     return total, shown
 
 

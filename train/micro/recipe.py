@@ -70,9 +70,9 @@ class Clip(Section):
     object_steps: Count = 500
     """First steps, without any text: single objects are told apart, shapes above all."""
     windows: AtLeastOne = 16
-    """Windows of 192 px around objects, in two steps of five."""
+    """Windows of 192 px around objects, in every fifth step; small ones come in two of five."""
     crops: AtLeastOne = 10
-    """Crops of 256 px, in two steps of five."""
+    """Crops of 256 px, in every fifth step."""
     scenes: AtLeastOne = 3
     """Scenes of 512 px in every fifth step."""
     frames: AtLeastOne = 160
