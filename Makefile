@@ -2,12 +2,13 @@
 SHELL := /bin/bash
 VENV := .venv
 READY := $(VENV)/.ready
+ENGINES := $(VENV)/.engines
 BIN := $(VENV)/bin
 PACKAGES := stream engines export train
 
 .PHONY: demo test lint format clean
 
-demo: $(READY)
+demo: $(ENGINES)
 	$(BIN)/maskcast run configs/demo.yaml --open
 
 test: $(READY)
@@ -30,6 +31,12 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || uv venv -q --python ">=3.11,<3.14" $(VENV); \
 	uv pip sync -q --python $(BIN)/python requirements.lock; \
 	uv pip install -q --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+# Networks are exported once for each set of weights; where that fails, the demo runs in torch.
+$(ENGINES): $(READY) $(wildcard engines/weights/*.safetensors)
+	@echo "exporting the micro models, which takes half a minute, once"
+	@$(BIN)/maskcast export micro --to openvino || echo "going on in torch, which is slower"
 	@touch $@
 
 clean:

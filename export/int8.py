@@ -36,11 +36,12 @@ def quantize(path: Path, examples: list[dict[str, torch.Tensor]]) -> None:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = path.with_suffix(".prepared.onnx")
-    quant_pre_process(path, prepared, skip_symbolic_shape=True)
+    quant_pre_process(path, prepared, skip_optimization=True, skip_symbolic_shape=True)
     quantize_static(
         prepared,
         path,
         _Reader(examples),
+        nodes_to_exclude=_without_weights(prepared),
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=_QUANTISED,
         per_channel=True,
@@ -48,3 +49,26 @@ def quantize(path: Path, examples: list[dict[str, torch.Tensor]]) -> None:
         weight_type=QuantType.QInt8,
     )
     prepared.unlink()
+
+
+def _without_weights(path: Path) -> list[str]:
+    """Return the names of products of two results, such as those of attention.
+
+    Their ranges differ from head to head, and engines quantise them wrongly or not at all.
+    """
+    import onnx
+
+    graph = onnx.load(str(path)).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    weights |= {node.output[0] for node in graph.node if node.op_type == "Constant"}
+    # A transposed weight is one still.
+    weights |= {
+        node.output[0]
+        for node in graph.node
+        if node.op_type in ("Transpose", "Identity") and node.input[0] in weights
+    }
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type == "MatMul" and not weights & set(node.input)
+    ]
