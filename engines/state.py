@@ -21,7 +21,7 @@ from engines.pending import Pending
 from engines.precision import with_weights_in
 from engines.recall import Recall
 from engines.settings import Limits, Savings
-from engines.window import Crop
+from engines.window import GRAPH_SIZES_A_FRAME, SIZES_A_FRAME, Crop, window_sides
 
 #: Numbers of objects that are computed at once: more are split into these.
 WARM_UP_COUNTS = (1, 2, 4, 8)
@@ -95,6 +95,8 @@ class State:
         self._shared: tuple[Features, Shared] | None = None
         self.mixed_lengths = runners is not None
         """Whether objects that remember differently much can be computed together."""
+        self.window_sizes = SIZES_A_FRAME if runners is None else GRAPH_SIZES_A_FRAME
+        """Sizes of windows up to the whole frame."""
 
     # -- objects ------------------------------------------------------------------------------
 
@@ -117,16 +119,28 @@ class State:
         Args:
             features: Of any frame.
         """
+        crops: list[Crop | None] = [None]
+        if window := self.savings.window:
+            sides = window_sides(self.grid, window.least_tokens, self.window_sizes)
+            crops += [Crop(0, 0, side, self.grid) for side in sides]
+        for crop in crops:
+            for count in WARM_UP_COUNTS:
+                self._warm_up(features, crop, count)
+
+    def _warm_up(self, features: Features, crop: Crop | None, count: int) -> None:
         assert isinstance(self.attention, ExportedAttention)
-        assert isinstance(self.heads, ExportedHeads)
         shared = self._share(features)
-        for count in WARM_UP_COUNTS:
-            pix = features.top.expand(count, -1, -1, -1)
-            out = self.heads.track(pix, features)
-            out.scores.fill_(1.0)
-            self.encoder(features, out, prompted=False, crops=[None] * count)
-            for frames in rooms(self.bank):
-                self.attention(shared, nothing(self.bank, frames, count))
+        some = None if crop is None else [crop] * count
+        tokens, pix = None, features.top
+        if crop is not None:
+            tokens = torch.from_numpy(crop.tokens()).to(pix.device).expand(count, -1)
+            pix = crop.take(pix)
+        out = self.heads.track(pix.expand(count, -1, -1, -1), features, some)
+        out.scores.fill_(1.0)
+        self.encoder(features, out, prompted=False, crops=[crop] * count)
+        kept = self.bank.kept if tokens is None else tokens.shape[1]
+        for frames in rooms(self.bank):
+            self.attention(shared, nothing(self.bank, frames, kept, tokens, count), tokens)
 
     # -- reading ------------------------------------------------------------------------------
 

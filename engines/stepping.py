@@ -121,6 +121,7 @@ class Stepping:
                     self._state.grid,
                     window.margin,
                     window.least_tokens,
+                    self._state.window_sizes,
                 )
             )
         return crops

@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-# Windows of few sizes, so that many objects share one and are computed together.
+# Windows of few sizes, so that many objects share one and are computed together; of fewer still
+# where each size is a graph of its own.
 SIZES_A_FRAME = 8
+GRAPH_SIZES_A_FRAME = 4
 # From this part of the frame's side on, the whole frame costs hardly more.
 WHOLE_FROM = 0.75
 
@@ -54,8 +56,25 @@ class Crop:
         return Crop(self.row - outer.row, self.column - outer.column, self.side, outer.side)
 
 
+def window_sides(grid: int, least: int, sizes: int) -> list[int]:
+    """Return the sides that windows can have, smallest first.
+
+    Args:
+        grid: Tokens on each side of the frame.
+        least: Smallest side in tokens.
+        sizes: Sizes up to the whole frame.
+    """
+    step = max(grid // sizes, 1)
+    sides = {-(-wanted // step) * step for wanted in range(least, grid + 1)}
+    return sorted(side for side in sides if side <= WHOLE_FROM * grid)
+
+
 def choose_crop(
-    box: tuple[float, float, float, float], grid: int, margin: float, least: int
+    box: tuple[float, float, float, float],
+    grid: int,
+    margin: float,
+    least: int,
+    sizes: int = SIZES_A_FRAME,
 ) -> Crop | None:
     """Return where to look for an object.
 
@@ -64,6 +83,7 @@ def choose_crop(
         grid: Tokens on each side of the frame.
         margin: Room left on each side, in sizes of the box; one token at least.
         least: Smallest side in tokens.
+        sizes: Sizes of windows up to the whole frame.
 
     Returns:
         The crop, or None where the whole frame is as well.
@@ -71,7 +91,7 @@ def choose_crop(
     x0, y0, x1, y1 = box
     size = max(x1 - x0, y1 - y0)
     wanted = max(size + 2 * max(margin * size, 1.0), least)
-    step = max(grid // SIZES_A_FRAME, 1)
+    step = max(grid // sizes, 1)
     side = int(-(-wanted // step)) * step
     if side > WHOLE_FROM * grid:
         return None

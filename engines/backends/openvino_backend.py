@@ -15,7 +15,7 @@ from engines.backends.objects import join, split
 from engines.networks.base import Network, Signature
 
 #: Compiled shapes that are kept of one network; the one unused for longest goes.
-MOST_SHAPES = 24
+MOST_SHAPES = 64
 #: Objects computed at once; more gain nothing, since one fills the processor.
 MOST_OBJECTS = 8
 _ATTENTION = frozenset({"Softmax", "ScaledDotProductAttention"})

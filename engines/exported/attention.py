@@ -19,6 +19,9 @@ from engines.memory import Attended, Memory
 from engines.networks.memory_attention import NOT_THERE
 from engines.recall import Recall
 
+#: Conditioning frames up to which room for all of them costs hardly more than room for one.
+HARDLY_MORE = 2
+
 
 @dataclass(slots=True)
 class Gathered:
@@ -106,8 +109,8 @@ class ExportedRecall(Recall):
     ) -> Any:
         """Gather memories, as many for each object; see `Recall.__call__`."""
         bank, device = self.bank, self.place.device
-        few, all_of_them = rooms(bank)
-        frames = few if max(len(a.spatial) for a in attended) <= few else all_of_them
+        needed = max(len(a.spatial) for a in attended)
+        frames = next(room for room in rooms(bank) if room >= needed)
         most = pointer_room(bank)
         slots = torch.tensor([o.slot for o in objects], device=device)[:, None]
         spatial = [a.spatial + [(0, 0)] * (frames - len(a.spatial)) for a in attended]
@@ -140,14 +143,16 @@ class ExportedRecall(Recall):
         )
 
 
-def rooms(bank: Bank) -> tuple[int, int]:
+def rooms(bank: Bank) -> tuple[int, ...]:
     """Return how many spatial memories are gathered: few, or all that there is room for.
 
-    An object that was prompted once, as most were, has one and the recent ones.
+    An object that was prompted once, as most were, has one and the recent ones. Where all are
+    hardly more, there are always all.
     """
     layout = bank.layout
     recent = layout.limits.recent_frames
-    return recent + 1, recent + layout.conditioning
+    most = recent + layout.conditioning
+    return (most,) if layout.conditioning <= HARDLY_MORE else (recent + 1, most)
 
 
 def pointer_room(bank: Bank) -> int:
@@ -155,17 +160,22 @@ def pointer_room(bank: Bank) -> int:
     return bank.layout.limits.recent_pointers + bank.layout.conditioning
 
 
-def nothing(bank: Bank, frames: int, count: int) -> Gathered:
+def nothing(
+    bank: Bank, frames: int, kept: int, tokens: torch.Tensor | None, count: int
+) -> Gathered:
     """Return memories of objects that remember nothing, of the size of others.
 
     Args:
         bank: Where memories lie.
         frames: Spatial memories that there is room for.
+        kept: Tokens of each that are attended to.
+        tokens: Their places where objects are looked for in windows, else None.
         count: Objects.
     """
-    tokens, channels = bank.kept, bank.values.shape[-1]
+    channels = bank.values.shape[-1]
     words = pointer_room(bank) * (bank.pointers.shape[-1] // channels)
-    length = frames * tokens + words
+    length = frames * kept + words
     blank = torch.zeros(count, length, channels, device=bank.values.device)
-    places = torch.zeros(1, length, dtype=torch.long, device=blank.device)
+    rows = 1 if tokens is None else count
+    places = torch.zeros(rows, length, dtype=torch.long, device=blank.device)
     return Gathered(blank, blank.clone(), places, blank.new_zeros(count, 1, length))
