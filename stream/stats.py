@@ -111,10 +111,13 @@ class Steps:
         self._steps: dict[str, Reservoir] = {}
 
     def add_stamps(self, captured_ns: int, stamps: Mapping[str, int]) -> None:
-        """Take in one frame's stamps, in the order of their times."""
+        """Take in one frame's stamps, in the order of their times.
+
+        Stamps until the capture end no step; those whose names hold a dot are about another frame.
+        """
         before = captured_ns
         for name, time_ns in sorted(stamps.items(), key=lambda item: item[1]):
-            if name != "captured":
+            if time_ns > captured_ns and "." not in name:
                 self.add(name, (time_ns - before) / 1e6)
                 before = time_ns
 

@@ -50,6 +50,8 @@ class JobClient:
         self._exchange = exchange
         self._asked: DetectionJob | None = None
         self._answer: DetectionResult | None = None
+        self._submitted_ns = 0
+        self._heard: dict[str, int] = {}
         self.detect_ms = Reservoir()
 
     def wait_for_detector(self) -> None:
@@ -70,6 +72,7 @@ class JobClient:
         if ref is None:
             return False
         self._answer = None  # nobody waits any more for what came since the last poll
+        self._submitted_ns = self._io.clock()
         self._exchange.send(from_job(job, ref))
         self._asked = job
         return True
@@ -91,6 +94,11 @@ class JobClient:
         answer, self._answer = self._answer, None
         return answer
 
+    def heard(self) -> dict[str, int]:
+        """Return the stamps of the answer that came since the last call; empty where none did."""
+        stamps, self._heard = self._heard, {}
+        return stamps
+
     def _receive(self) -> None:
         header = self._exchange.receive()
         if header is None:
@@ -99,6 +107,12 @@ class JobClient:
             raise ValueError(f"the detector sent {type(header).__name__}; an answer was due")
         self._asked = None
         self._answer = to_result(header)
+        self._heard = {
+            "detector.submitted": self._submitted_ns,
+            "detector.taken": header.taken_ns,
+            "detector.answered": header.answered_ns,
+            "detector.heard": self._io.clock(),
+        }
         self.detect_ms.add(header.detect_ns / 1e6)
 
 
@@ -215,7 +229,7 @@ class Tracker(Stage):
             self._dropped["shutdown"] += 1
             store.release(header.ref, TRACKER)
             raise
-        masks.stamps = {**frame.stamps, **masks.stamps}
+        masks.stamps = {**frame.stamps, **masks.stamps, **self._client.heard()}
         masks.stamps.setdefault("tracked", self.io.clock())
         self._tracked += 1
         self._pass_on(header, masks)
@@ -225,6 +239,7 @@ class Tracker(Stage):
         while self._outbox.credit < 1:
             self.io.control.wait(IDLE_S, self._outbox.socket)
             self.tell()
+        masks.stamps["passed"] = self.io.clock()
         if self.io.frames.pass_on(header.ref, TRACKER, PUBLISHER):
             self._outbox.send(from_masks(masks, header))
         else:
