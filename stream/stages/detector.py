@@ -51,6 +51,6 @@ class Detector(Stage):
         self.io.jobs.release(header.ref, DETECTOR)
         end_ns = self.io.clock()
         result = replace(result, detect_ns=end_ns - start_ns)
-        header = structs.replace(from_result(result), taken_ns=start_ns, answered_ns=end_ns)
-        exchange.send(header)
+        answer = structs.replace(from_result(result), taken_ns=start_ns, answered_ns=end_ns)
+        exchange.send(answer)
         self._answered += 1

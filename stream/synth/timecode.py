@@ -120,7 +120,8 @@ def _sample(image: npt.NDArray[np.uint8], width_px: int) -> npt.NDArray[np.float
     if picked.ndim == 3:
         picked = picked.mean(axis=2)
     side = len(rows) // ROWS
-    return picked.reshape(ROWS, side, COLUMNS, side).mean(axis=(1, 3)).ravel()
+    means: npt.NDArray[np.float64] = picked.reshape(ROWS, side, COLUMNS, side).mean(axis=(1, 3))
+    return means.ravel()
 
 
 def _middles(count: int, cell_px: float) -> npt.NDArray[np.int64]:
