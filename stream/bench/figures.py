@@ -25,6 +25,7 @@ SERIES: Final[dict[str, str]] = {
     "detecting": "latency of frames during whose tracking a detection was under way",
     "quiet": "latency of the other frames",
     "age": "age of the newest result, at every tick of the source",
+    "peak_age": "the same just before each result, when it is highest",
     "interval": "between two results that came",
     "model": "in the tracker's core",
     "own": "everything else: latency less model",
@@ -152,6 +153,8 @@ def series_of(part: Warm) -> dict[str, list[float]]:
     delivered = [sample.delivered_ns for sample in part.samples]
     out["interval"] = (np.diff(delivered) / 1e6).tolist()
     out["age"] = ages_of(part).tolist()
+    origins = [sample.origin_ns for sample in part.samples]
+    out["peak_age"] = ((np.array(delivered[1:]) - np.array(origins[:-1])) / 1e6).tolist()
     begin = part.samples[0].origin_ns if part.samples else 0
     out["detection"] = [
         (look.heard_ns - look.submitted_ns) / 1e6
