@@ -52,7 +52,7 @@ def read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: is no result of maskcast bench --json")
     if data.get("schema") != SCHEMA:
         raise UsageError(
-            f"{path}: its schema is {data.get('schema')}, this version reads {SCHEMA}; measure again"
+            f"{path}: has schema {data.get('schema')}, this version reads {SCHEMA}; measure again"
         )
     return data
 

@@ -90,8 +90,18 @@ def bench(
     trace: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a trace for Perfetto.")
     ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="A.json B.json", help="Instead: say what changed beyond noise."),
+    ] = None,
+    bound: Annotated[
+        float,
+        typer.Option(min=0.0, metavar="PERCENT", help="--compare: what a regression is beyond."),
+    ] = 10.0,
 ) -> int:
-    """Measure latency, age and drops of a run."""
+    """Measure latency, age and drops of a run; exit with 1 on a regression (--compare)."""
+    if compare is not None:
+        return compare_results(*compare, bound)
     options: dict[str, Any] = {
         "source.uri": source,
         "seconds": seconds,
@@ -101,6 +111,16 @@ def bench(
     outputs = Outputs(json_file, html, samples, trace)
     parts = WITHOUT_MODELS if no_models else PARTS
     return start(config, overrides, outputs, sweep or [], repeat, parts, closed_loop)
+
+
+def compare_results(before: Path, after: Path, bound_percent: float) -> int:
+    """Show what changed; return 1 where something got worse by more than the bound."""
+    from stream.bench import compare_table, document
+    from stream.bench.compare import compare
+
+    found = compare(document.read(before), document.read(after), bound_percent)
+    compare_table.show(found, bound_percent)
+    return 1 if found.regressions else 0
 
 
 def start(
