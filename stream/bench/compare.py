@@ -139,13 +139,13 @@ def _changes(
     for section, names in (("series_ms", _COMPARED), ("steps_ms", tuple(STEPS))):
         for name in names:
             for figure in FIGURES:
-                values = [_values(side, section, name, figure) for side in (old, new)]
+                a, b = (_values(side, section, name, figure) for side in (old, new))
                 kind = "series" if section == "series_ms" else "step"
-                change = _change(point, kind, name, figure, *values, least_ms, bound_percent)
+                change = _change(point, kind, name, figure, a, b, least_ms, bound_percent)
                 if change is not None:
                     yield change
-    shares = [[float(run["drop_share"]) for run in side["repetitions"]] for side in (old, new)]
-    change = _change(point, "drops", "dropped", "share", *shares, LEAST_DROPS, bound_percent)
+    a, b = ([float(run["drop_share"]) for run in side["repetitions"]] for side in (old, new))
+    change = _change(point, "drops", "dropped", "share", a, b, LEAST_DROPS, bound_percent)
     if change is not None:
         yield change
 
