@@ -35,6 +35,7 @@ SLOW = "speed-preset=veryfast bframes=3 rc-lookahead=10 threads=1"
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description="Serve the drawn film with its time code.")
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=480)
@@ -96,10 +97,12 @@ class Feed:
         self._lock = threading.Lock()
 
     def add(self, source: Any) -> None:
+        """Begin to feed a pipeline's source."""
         with self._lock:
             self._sources.append(source)
 
     def remove(self, source: Any) -> None:
+        """Feed it no more."""
         with self._lock:
             self._sources.remove(source)
 
@@ -134,7 +137,7 @@ def serve(args: argparse.Namespace) -> int:
     raw = f"video/x-raw,format=RGB,width={args.width},height={args.height},framerate={rate}"
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(
-        f'( appsrc name=src is-live=true format=time max-buffers=2 leaky-type=downstream '
+        f"( appsrc name=src is-live=true format=time max-buffers=2 leaky-type=downstream "
         f'caps="{raw}" ! videoconvert ! video/x-raw,format=I420 '
         f"! x264enc {SLOW if args.slow_encoder else FAST} bitrate={args.bitrate} "
         f"key-int-max={max(1, round(args.fps))} "
@@ -164,6 +167,7 @@ def serve(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
+    """Draw, or serve what is drawn; return the exit status."""
     arguments = sys.argv[1:]
     args = parse(arguments)
     return serve(args) if args.serve_stdin else draw(args, arguments)
