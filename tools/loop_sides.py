@@ -141,17 +141,13 @@ def official_step(config: Config) -> Step:
         images.image = plane[0]
         objects: list[TrackedObject] = []
         quiet = mock.patch.object(official, "tqdm", lambda order, **_: order)
+        prompts = [] if state["obj_ids"] else find(frame)
         with torch.autocast("cpu", torch.bfloat16, enabled=low), quiet:
-            if not state["obj_ids"]:
-                find(frame)
+            for number, mask in enumerate(prompts):
+                predictor.add_new_mask(state, frame.index, number, mask)
             if state["obj_ids"]:
                 _, ids, logits = next(predictor.propagate_in_video(state, frame.index, 0))
-                for number, plane in zip(ids, logits[:, 0], strict=True):
-                    mask, box = crop_mask((plane > 0).numpy())
-                    area = int(mask.sum())
-                    objects.append(
-                        TrackedObject(number + 1, "cell", 1.0, "confirmed", mask, box, area)
-                    )
+                objects = [_object(number, one) for number, one in zip(ids, logits, strict=True)]
         return Masks(
             frame.index, frame.size, frame.pts_s, frame.captured_ns, tuple(objects), frame.stamps
         )

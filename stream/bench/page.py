@@ -56,7 +56,7 @@ def _head(data: dict[str, Any]) -> str:
     ]
     warning = '<p class="warning">Interrupted: these are the runs measured so far.</p>'
     return (
-        f"<header><h1>Latency of {escape(_title(data))}</h1><p>{' · '.join(facts)}</p>"
+        f"<header><h1>Latency, {escape(_title(data))}</h1><p>{' · '.join(facts)}</p>"
         f"<pre>{escape(shlex.join(about['command']))}</pre>"
         f"{warning if data['partial'] else ''}</header>"
     )

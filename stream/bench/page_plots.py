@@ -11,7 +11,7 @@ import numpy as np
 from stream.bench.figures import Figures, Warm, ages_of, is_detecting, series_of, ticks_of
 from stream.bench.measure import Point
 from stream.bench.samples import MODEL_STEPS, STEPS
-from stream.offline.plots import Axis, Line, line_plot
+from stream.offline.plots import MOST_POINTS, Axis, Line, line_plot
 
 _ROW: Final = 24
 _LEFT: Final = 90
@@ -83,20 +83,30 @@ def _course(part: Warm) -> list[str]:
     under_way = _under_way(part)
     out = [
         line_plot("Latency, last repetition", along, _up("latency, ms", latency),
-                  [Line("latency", times, latency)]),
+                  [peaks("latency", times, latency)]),
         line_plot("Age, last repetition", along, _up("age, ms", ages),
-                  [Line("age", ticks[-len(ages):], ages.tolist())]),
+                  [peaks("age", ticks[-len(ages):], ages.tolist())]),
         line_plot("Frames under way", along, _up("frames", [n for _, n in under_way], whole=True),
-                  [Line("frames", [t for t, _ in under_way], [n for _, n in under_way])]),
+                  [peaks("frames", [t for t, _ in under_way], [n for _, n in under_way])]),
         line_plot("Dropped so far", along, _up("frames", _dropped(part), whole=True),
                   [Line("dropped", times, _dropped(part))]),
     ]  # fmt: skip
     if busy:
         out.insert(1, line_plot(
             "Latency of frames with a detection under way", along, _up("latency, ms", latency),
-            [Line("detecting", [times[n] for n in busy], [latency[n] for n in busy], "truth")],
+            [peaks("detecting", [times[n] for n in busy], [latency[n] for n in busy], "truth")],
         ))  # fmt: skip
     return out
+
+
+def peaks(name: str, x: Sequence[float], y: Sequence[float], tone: str = "result") -> Line:
+    """Return a line that is thinned to its peaks, so that no outlier is left out of a long one."""
+    if len(x) <= MOST_POINTS:
+        return Line(name, x, y, tone)
+    parts = np.array_split(np.arange(len(x)), MOST_POINTS // 2)
+    ends = ((min(part, key=y.__getitem__), max(part, key=y.__getitem__)) for part in parts)
+    places = sorted({int(place) for pair in ends for place in pair})
+    return Line(name, [x[n] for n in places], [y[n] for n in places], tone)
 
 
 def _distribution(

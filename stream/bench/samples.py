@@ -10,7 +10,7 @@ from stream import wire
 from stream.report import Report
 
 STEPS: Final[dict[str, str]] = {
-    "captured": "given by the source after its due time",
+    "captured": "until the source has it; of a camera encoder and network, estimated",
     "decoded": "decoded",
     "read": "handed to the reader",
     "picked": "waiting until the tracker is free",

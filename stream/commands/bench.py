@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,6 +90,14 @@ def bench(
     trace: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a trace for Perfetto.")
     ] = None,
+    streams_under: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MS",
+            help="Instead: how many streams at once keep the p99 of the age under MS and drop less "
+            "than 0.1 %.",
+        ),
+    ] = None,
     compare: Annotated[
         tuple[Path, Path] | None,
         typer.Option(metavar="A.json B.json", help="Instead: say what changed beyond noise."),
@@ -110,6 +118,8 @@ def bench(
     overrides = {key: value for key, value in options.items() if value is not None}
     outputs = Outputs(json_file, html, samples, trace)
     parts = WITHOUT_MODELS if no_models else PARTS
+    if streams_under is not None:
+        return search_streams(config, overrides, parts, streams_under, json_file)
     return start(config, overrides, outputs, sweep or [], repeat, parts, closed_loop)
 
 
@@ -121,6 +131,50 @@ def compare_results(before: Path, after: Path, bound_percent: float) -> int:
     found = compare(document.read(before), document.read(after), bound_percent)
     compare_table.show(found, bound_percent)
     return 1 if found.regressions else 0
+
+
+def search_streams(
+    path: Path | None,
+    overrides: dict[str, Any],
+    parts: str,
+    budget_ms: float,
+    json_file: Path | None,
+) -> int:
+    """Find how many streams at once keep within a budget; print each trial."""
+    from stream.bench.manifest import manifest
+    from stream.bench.measure import SECONDS
+    from stream.bench.streams import Trial, most_streams, try_streams
+    from stream.config import load
+    from stream.offline.document import check_file, write_json
+
+    if json_file is not None:
+        check_file(json_file, "--json")
+    config = load(path, overrides)
+    config.seconds = config.seconds or SECONDS
+    trials: list[Trial] = []
+
+    def holds(streams: int) -> bool:
+        trial = try_streams(config, streams, parts)
+        trials.append(trial)
+        held = trial.holds(budget_ms)
+        typer.echo(
+            f"{streams} streams: p99 of the age {trial.worst_age_p99_ms:.1f} ms, "
+            f"{100 * trial.drop_share:.2f} % dropped, {trial.seconds:.0f} s together: "
+            f"{'within' if held else 'not within'} {budget_ms:g} ms"
+        )
+        return held
+
+    found = most_streams(holds)
+    typer.echo(f"most streams within {budget_ms:g} ms: {found}")
+    if json_file is not None:
+        about = manifest(config, ["maskcast", *sys.argv[1:]], parts != WITHOUT_MODELS)
+        rows = [asdict(trial) for trial in trials]
+        write_json(
+            json_file,
+            {"kind": "maskcast bench streams", "schema": 1, "budget_ms": budget_ms,
+             "streams": found, "trials": rows, "manifest": about},
+        )  # fmt: skip
+    return 0
 
 
 def start(

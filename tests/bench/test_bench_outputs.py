@@ -18,6 +18,7 @@ from stream.bench import table
 from stream.bench.document import document
 from stream.bench.overhead import stamping_us
 from stream.bench.page import page
+from stream.bench.page_plots import peaks
 from stream.bench.parquet import check_installed, rows, write
 from stream.bench.trace import TRACKS, trace
 from stream.errors import UsageError
@@ -133,3 +134,14 @@ def test_the_table_refuses_what_it_cannot_say() -> None:
 
 def test_stamps_cost_microseconds() -> None:
     assert 0.0 < stamping_us() < 200.0
+
+
+def test_a_long_line_keeps_its_outliers() -> None:
+    y = [5.0] * 5000
+    y[1234] = 90.0
+    y[4321] = -3.0
+    line = peaks("a", [float(n) for n in range(5000)], y)
+    assert len(line.x) <= 400
+    assert (max(line.y), min(line.y)) == (90.0, -3.0)
+    assert line.x[list(line.y).index(90.0)] == 1234.0
+    assert list(line.x) == sorted(line.x)
