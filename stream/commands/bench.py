@@ -213,13 +213,14 @@ def start(
         sweep,
     )
     from stream.config import load
+    from stream.errors import MaskcastError
 
     outputs.check()
     config = load(path, overrides)
     if config.seconds is None and config.frames is None:
         config.seconds = SECONDS
     points = sweep(config, sweeps)
-    partial = False
+    partial, failed = False, None
     try:
         for point, number in measure_all(points, repeat, parts):
             _say(f"{point.name or 'run'} {number} of {repeat}: {_line(point)}")
@@ -228,9 +229,13 @@ def start(
                 measure_throughput(point, parts)
     except (InterruptedRun, KeyboardInterrupt):
         partial = True
+    except MaskcastError as error:
+        partial, failed = True, error
     if any(point.runs for point in points):
         table.show(points)
         _write(outputs, points, parts != WITHOUT_MODELS, partial)
+    if failed is not None:
+        raise failed  # after what was measured before it is safe
     if partial:
         _say("interrupted; the figures are of what was measured so far")
     return INTERRUPTED if partial else 0

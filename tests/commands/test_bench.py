@@ -32,7 +32,7 @@ def maskcast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Maskcast:
     config = tmp_path / "c.yaml"
     config.write_text(f"source: {{uri: '{CLOCK}'}}\nweb: {{enabled: false}}\n")
 
-    def run(*arguments: object, slow: dict[str, float] | None = None) -> int:
+    def run(*arguments: object, slow: dict[str, Any] | None = None) -> int:
         monkeypatch.setenv("FAKE_BENCH", json.dumps(slow or {}))
         with pytest.raises(SystemExit) as ended:
             main(["bench", *map(str, arguments)])
@@ -131,6 +131,21 @@ def test_a_sweep_is_measured_point_by_point(maskcast: Any, tmp_path: Path) -> No
         ("source.fps=20 detector.every_n_frames=4", 20.0),
         ("source.fps=40 detector.every_n_frames=4", 40.0),
     ]
+
+
+def test_what_was_measured_before_a_failure_is_written(
+    maskcast: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, counter = tmp_path / "r.json", tmp_path / "count"
+    status = maskcast(
+        maskcast.config, "--transport", "inproc", "--seconds", 1, "--repeat", 3, "--json", path,
+        slow={"fail_in": 2, "counter": str(counter)},
+    )  # fmt: skip
+    assert status == 1
+    assert "camera: gone" in capsys.readouterr().err.splitlines()[-1]
+    data = measured(path)
+    assert data["partial"] is True
+    assert len(data["points"][0]["repetitions"]) == 1
 
 
 @pytest.mark.parametrize(
