@@ -147,7 +147,7 @@ def svg_of(rows: Sequence[Row]) -> str:
     text = line_plot(
         f"Age, {rate:g} frames a second in",
         Axis("seconds", 0.0, last),
-        Axis("p99 of the age in each second, ms", 0.0, most * 1.05),
+        Axis("p99 of age, ms", 0.0, most * 1.05),
         [
             Line(side, [at for at, _ in curve], [age for _, age in curve], tones[side])
             for side, curve in curves

@@ -58,7 +58,7 @@ def measure(config: Config, parts: str, observer: Observer | None = None) -> Run
     """Run a pipeline to its end and return what a subscriber saw of it.
 
     Args:
-        config: The run; where it publishes is replaced by a socket of our own.
+        config: The run; where it publishes is replaced by a socket of our own, the page is off.
         parts: `module:attribute` of what the stages carry.
         observer: Hears about the run while it goes.
 
@@ -75,6 +75,7 @@ def measure(config: Config, parts: str, observer: Observer | None = None) -> Run
                     update={"endpoint": endpoint, "high_water_mark": HIGH_WATER_MARK}
                 ),
                 "control": config.control.model_copy(update={"endpoint": None}),
+                "web": config.web.model_copy(update={"enabled": False}),
             }
         )
         started_ns = time.monotonic_ns()
