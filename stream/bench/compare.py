@@ -15,7 +15,7 @@ from stream.errors import UsageError
 
 BOUND_PERCENT: Final = 10.0
 LEAST_SHARE: Final = 0.02
-"""Of the median latency before: what a step must change by at least to matter to anybody."""
+"""Of the mean latency before: what a step must change by at least to matter to anybody."""
 LEAST_DROPS: Final = 0.01
 """Change of the part of frames dropped that matters."""
 FIGURES: Final = ("p50", "p90")
@@ -35,7 +35,7 @@ class Change:
     after: float
     low: float
     high: float
-    """95 % of the change."""
+    """99 % of the change."""
     real: bool
     """Beyond noise, and large enough to matter."""
     worse: bool
@@ -82,7 +82,7 @@ def compare(
     """Compare two results.
 
     A change is real where the bootstrap interval over repetitions leaves out zero and it is at
-    least 2 % of the median latency; it is a regression where it is also more than the bound.
+    least 2 % of the mean latency; it is a regression where it is also more than the bound.
 
     Args:
         before: As `document.read` returns it.
@@ -134,7 +134,7 @@ def notes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 def _changes(
     point: str, old: dict[str, Any], new: dict[str, Any], bound_percent: float
 ) -> Iterator[Change]:
-    latency = _values(old, "series_ms", "latency", "p50") or [0.0]
+    latency = _values(old, "series_ms", "latency", "mean") or [0.0]
     least_ms = LEAST_SHARE * float(np.mean(latency))
     for section, names in (("series_ms", _COMPARED), ("steps_ms", tuple(STEPS))):
         for name in names:

@@ -50,7 +50,7 @@ def _list(changes: list[Change]) -> str:
 
 def _table(changes: list[Change]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "", "before", "after", "change", "%", "95 % of the change", ""):
+    for name in ("", "", "before", "after", "change", "%", "99 % of the change", ""):
         table.add_column(name, justify="left" if not name else "right")
     for change in changes:
         scale = 100 if change.kind == "drops" else 1

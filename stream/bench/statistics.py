@@ -22,7 +22,12 @@ LEAST_TAIL: Final = 10
 AGREEMENT: Final = 0.10
 """How far the medians of three windows may be apart once the run has settled."""
 WINDOWS: Final = 3
-RESAMPLES: Final = 2000
+RESAMPLES: Final = 4000
+LEVEL: Final = 0.95
+"""Of the interval of a figure."""
+CHANGE_LEVEL: Final = 0.99
+"""Of the interval of a change: some twenty figures are compared at once, and with 95 % one of them
+would seem to have changed in every comparison of two equal runs."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -177,15 +182,15 @@ def interval(per_run: Sequence[float], seed: int = 0) -> tuple[float, float] | N
     if len(per_run) < 2:
         return None
     means = _resampled(per_run, np.random.default_rng(seed))
-    low, high = np.quantile(means, (0.025, 0.975))
-    middle, factor = float(np.mean(per_run)), widening(len(per_run))
+    low, high = np.quantile(means, _ends(LEVEL))
+    middle, factor = float(np.mean(per_run)), widening(len(per_run), LEVEL)
     return middle + factor * (float(low) - middle), middle + factor * (float(high) - middle)
 
 
 def difference(
     before: Sequence[float], after: Sequence[float], seed: int = 0
 ) -> tuple[float, float, float] | None:
-    """Return by how much the mean over repetitions changed, and its 95 % bootstrap interval.
+    """Return by how much the mean over repetitions changed, and its 99 % bootstrap interval.
 
     Args:
         before: One figure of each repetition.
@@ -201,17 +206,22 @@ def difference(
     middle = float(np.mean(after) - np.mean(before))
     # Each side is widened by its own number of repetitions.
     sides = [
-        (_resampled(values, rng) - np.mean(values)) * widening(len(values))
+        (_resampled(values, rng) - np.mean(values)) * widening(len(values), CHANGE_LEVEL)
         for values in (after, before)
     ]
-    low, high = np.quantile(middle + sides[0] - sides[1], (0.025, 0.975))
+    low, high = np.quantile(middle + sides[0] - sides[1], _ends(CHANGE_LEVEL))
     return middle, float(low), float(high)
 
 
-def widening(runs: int) -> float:
+def widening(runs: int, level: float) -> float:
     """Return how much wider than a plain bootstrap the interval of so few repetitions is."""
-    student = float(stats.t.ppf(0.975, runs - 1)) / float(stats.norm.ppf(0.975))
+    _, end = _ends(level)
+    student = float(stats.t.ppf(end, runs - 1)) / float(stats.norm.ppf(end))
     return student * math.sqrt(runs / (runs - 1))
+
+
+def _ends(level: float) -> tuple[float, float]:
+    return (1 - level) / 2, (1 + level) / 2
 
 
 def _resampled(values: Sequence[float], rng: np.random.Generator) -> Floats:
