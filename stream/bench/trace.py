@@ -25,6 +25,7 @@ TRACKS: Final[dict[str, tuple[str, ...]]] = {
 DETECTOR: Final = "detector"
 _PID: Final = 1
 _FLOW: Final = "frame"
+_LEAST_US: Final = 0.001
 
 
 def trace(run: Run) -> dict[str, Any]:
@@ -35,8 +36,9 @@ def trace(run: Run) -> dict[str, Any]:
     """
     zero_ns = min((sample.origin_ns for sample in run.samples), default=0)
     events: list[Event] = [*_names()]
+    free_us = dict.fromkeys(TRACKS, 0.0)
     for sample in run.samples:
-        events += _frame(sample, zero_ns)
+        events += _frame(sample, zero_ns, free_us)
     events += _counters(run, zero_ns)
     return {"traceEvents": events, "displayTimeUnit": "ms"}
 
@@ -48,22 +50,32 @@ def _names() -> Iterator[Event]:
         yield _event("M", "thread_sort_index", _tid(name), args={"sort_index": number})
 
 
-def _frame(sample: Sample, zero_ns: int) -> Iterator[Event]:
-    """Give a frame's spans and the flow that joins the first of each track."""
+def _frame(sample: Sample, zero_ns: int, free_us: dict[str, float]) -> Iterator[Event]:
+    """Give a frame's spans and the flow that joins the first of each track.
+
+    Args:
+        sample: The frame.
+        zero_ns: Where the trace's time begins.
+        free_us: When the last span of each track ended; changed. Spans of one track must not
+            overlap: a frame that was due while the source still was at the last one begins later.
+    """
     before_ns, spans = sample.origin_ns, []
     for name, time_ns in sample.path():
         spans.append((name, before_ns, time_ns))
         before_ns = time_ns
     joints = []
     for track, steps in TRACKS.items():
-        mine = [span for span in spans if span[0] in steps]
-        for name, begin_ns, end_ns in mine:
-            begin, length = _us(begin_ns, zero_ns), max((end_ns - begin_ns) / 1e3, 0.001)
+        first = True
+        for name, begin_ns, end_ns in (span for span in spans if span[0] in steps):
+            begin = max(_us(begin_ns, zero_ns), free_us[track])
+            free_us[track] = end = max(_us(end_ns, zero_ns), begin + _LEAST_US)
             args = {"frame": sample.frame, "what": STEPS[name]}
-            yield _event("X", name, _tid(track), ts=begin, dur=length, cat="step", args=args)
-        if mine:
-            _, begin_ns, end_ns = mine[0]
-            joints.append((track, _us((begin_ns + end_ns) // 2, zero_ns)))
+            yield _event(
+                "X", name, _tid(track), ts=begin, dur=round(end - begin, 3), cat="step", args=args
+            )
+            if first:
+                joints.append((track, round((begin + end) / 2, 4)))
+                first = False
     for place, (track, at) in enumerate(joints):
         last = place == len(joints) - 1
         phase = "s" if place == 0 else "f" if last else "t"

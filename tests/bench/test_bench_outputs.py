@@ -8,6 +8,7 @@ import itertools
 import re
 import sys
 import xml.etree.ElementTree as Xml
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from stream.bench.page_plots import peaks
 from stream.bench.parquet import check_installed, rows, write
 from stream.bench.trace import TRACKS, trace
 from stream.errors import UsageError
-from tests.bench.made import MANIFEST, STEPS_MS, point, run
+from tests.bench.made import MANIFEST, STEPS_MS, point, run, sample
 
 
 def made_page() -> str:
@@ -94,8 +95,18 @@ def test_the_trace_leads_each_frame_from_stage_to_stage() -> None:
     assert looks[0]["dur"] == pytest.approx(78_000)
 
 
-def test_spans_of_one_track_do_not_overlap() -> None:
-    events = [e for e in trace(run(20))["traceEvents"] if e["ph"] == "X"]
+@pytest.mark.parametrize("slower_ms", [0.0, 55.0])
+def test_spans_of_one_track_do_not_overlap(slower_ms: float) -> None:
+    """Also where a frame is due before the source has given the last one."""
+    found = [sample(n, slower_ms) for n in range(20)]
+    late = [{**s.stamps, "captured": s.stamps["captured"] + 150_000_000} for s in found]
+    late_run = run(samples=[replace(s, stamps=t) for s, t in zip(found, late, strict=True)])
+    both = trace(run(20, slower_ms))["traceEvents"], trace(late_run)["traceEvents"]
+    for events in both:
+        no_overlap([event for event in events if event["ph"] == "X"])
+
+
+def no_overlap(events: list[dict[str, Any]]) -> None:
     for tid in {e["tid"] for e in events}:
         mine = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e["tid"] == tid)
         assert all(end <= start + 0.01 for (_, end), (start, _) in itertools.pairwise(mine))
