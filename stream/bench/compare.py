@@ -18,6 +18,8 @@ LEAST_SHARE: Final = 0.02
 """Of the mean latency before: what a step must change by at least to matter to anybody."""
 LEAST_DROPS: Final = 0.01
 """Change of the part of frames dropped that matters."""
+LOAD_APART: Final = 1.0
+"""Difference of the load averages at the end of two measurements that is worth a word."""
 FIGURES: Final = ("p50", "p90")
 _COMPARED: Final = ("latency", "detecting", "quiet", "age", "interval", "model", "own", "detection")
 
@@ -125,6 +127,9 @@ def notes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
             found.append(f"{words} differ")
     if _settings(old) != _settings(new):
         found.append("configurations differ")
+    loads = [float((_dig(data, "machine.load") or [0.0])[0]) for data in (old, new)]
+    if abs(loads[0] - loads[1]) > LOAD_APART:
+        found.append(f"the machine was not equally busy: load {loads[0]:g} and {loads[1]:g}")
     commits = [_dig(data, "commit.sha") for data in (old, new)]
     if commits[0] == commits[1] and commits[0] is not None:
         found.append(f"both are of commit {commits[0][:12]}")

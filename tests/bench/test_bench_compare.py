@@ -77,9 +77,11 @@ def test_loads_are_compared_by_name() -> None:
 def test_what_else_differs_is_said() -> None:
     other = result()
     other["manifest"]["machine"]["processor"] = "another"
+    other["manifest"]["machine"]["load"] = [3.5, 2.0, 1.0]
     other["manifest"]["config"]["texts"] = ["dog"]
     said = compare(result(), other).notes
     assert "machine.processor differs: <fast> and another" in said
+    assert "the machine was not equally busy: load 0 and 3.5" in said
     assert "configurations differ" in said
     assert compare(result(), result()).notes == ["both are of commit aaaaaaaaaaaa"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ Maskcast = Callable[..., int]
 
 
 @pytest.fixture
-def maskcast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Maskcast:
+def maskcast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Maskcast]:
     """Run `maskcast bench ARGS` in this process; stages find the stand-ins in this folder."""
     monkeypatch.syspath_prepend(str(TESTS))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(command, "PARTS", "fakes_bench:PARTS")
-    monkeypatch.setattr(tempfile, "tempdir", tempfile.mkdtemp(prefix="mc-", dir="/tmp"))
+    sockets = tempfile.mkdtemp(prefix="mc-")  # a test's own folder is too long for a socket
+    monkeypatch.setattr(tempfile, "tempdir", sockets)
     config = tmp_path / "c.yaml"
     config.write_text(f"source: {{uri: '{CLOCK}'}}\nweb: {{enabled: false}}\n")
 
@@ -39,7 +41,8 @@ def maskcast(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Maskcast:
         return int(ended.value.code or 0)
 
     run.config = config  # type: ignore[attr-defined]
-    return run
+    yield run
+    shutil.rmtree(sockets)
 
 
 def measured(path: Path) -> dict[str, Any]:

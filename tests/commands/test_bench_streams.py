@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ def test_streams_are_counted_until_they_are_too_old(
     """One stream at 150 a second is as old as a frame interval; within less, not even one is."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))
     monkeypatch.setattr(command, "PARTS", "fakes_bench:PARTS")
-    monkeypatch.setattr(tempfile, "tempdir", tempfile.mkdtemp(prefix="mc-", dir="/tmp"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     found = tmp_path / "r.json"
     uri = "clock://cells?objects=2&width=192&height=160&fps=150&loop=4"
     base = ["bench", "--source", uri, "--seconds", "8", "--transport", "inproc"]
