@@ -107,11 +107,12 @@ def steps_between(captured_ns: int, stamps: Mapping[str, int]) -> list[tuple[str
 
     Args:
         captured_ns: Where the first step begins.
-        stamps: Monotonic times by name, in nanoseconds; `captured` is left out.
+        stamps: Monotonic times by name, in nanoseconds. Those until the capture end no step; those
+            whose names hold a dot are about another frame.
     """
     before, steps = captured_ns, []
     for name, time_ns in sorted(stamps.items(), key=lambda item: item[1]):
-        if name != "captured":
+        if time_ns > captured_ns and "." not in name:
             steps.append((name, time_ns - before))
             before = time_ns
     return steps

@@ -34,7 +34,7 @@ from stream.frame import Detection, Frame, Masks, TrackedObject, crop_mask
 
 FAKE = "MASKCAST_FAKE"
 """Environment variable, JSON: `record` (the sink's file), `mark` (made at the first step),
-`step_s`, `prepare_s`, `sink_s` (times to sleep), `fail` (`prepare`, `crash`, `step12`),
+`step_s`, `prepare_s`, `sink_s`, `detect_s` (times to sleep), `fail` (`prepare`, `crash`, `step12`),
 `sink_fail` (frame)."""
 
 SIZE = (48, 64)
@@ -200,6 +200,7 @@ class EchoDetector:
 
     def detect(self, job: DetectionJob) -> DetectionResult:
         assert set(job.features) == {"low"}
+        time.sleep(float(wanted().get("detect_s", 0.0)))
         mask = job.image[:, :, 0] > 128
         box = (0.0, 0.0, 1.0, 1.0)
         found = Detection(job.frame_index, "square", 0.5, mask, box, (0.5, 0.5))

@@ -85,3 +85,13 @@ def test_step_names_cannot_grow_without_bound():
     for number in range(1000):
         steps.add(f"step{number}", 1.0)
     assert len(steps.percentiles()) == 64
+
+
+def test_stamps_of_another_frame_and_from_before_the_capture_are_no_steps():
+    steps = Steps()
+    stamps = {"intended": 2 * MS, "read": 3 * MS, "tracked": 9 * MS, "detector.heard": 5 * MS}
+    steps.add_stamps(2 * MS, stamps)
+    assert {name: found["p50"] for name, found in steps.percentiles().items()} == {
+        "read": 1.0,
+        "tracked": 6.0,
+    }

@@ -84,6 +84,7 @@ class Supervisor:
         self._failed: set[str] = set()
         self._ended_at: dict[str, float] = {}
         self._lost: list[str] = []
+        self._let_go: set[str] = set()
         self._errors: list[str] = []
         self._exit = 0
         self._dead: tuple[str, str] | None = None
@@ -300,6 +301,8 @@ class Supervisor:
             status = child.poll()
             if status is None or stage in self._account.done or stage in self._lost:
                 continue
+            if stage in self._let_go:
+                continue
             # Its last word may still be on the way.
             since = self._ended_at.setdefault(stage, now)
             if status >= 0 and now - since < patience_s:
@@ -360,7 +363,9 @@ class Supervisor:
                 continue
             child.kill()
             idle = stage == "detector" and self._account.done >= _FRAME_STAGES
-            if not idle and stage not in self._lost:
+            if idle:
+                self._let_go.add(stage)  # its last look was for nobody
+            elif stage not in self._lost:
                 self._lost.append(stage)
                 if self._state != "starting" and not self._impatient:
                     self._fail(f"stage {stage} did not end in time and was killed", 1)

@@ -12,6 +12,7 @@ from stream.sources.connect import LIVE_SCHEMES
 from stream.sources.demo import DemoSource
 from stream.sources.images import SUFFIXES, ImageSource
 from stream.sources.live import LiveSource
+from stream.sources.scheduled import ScheduledSource
 from stream.sources.tiff import TiffSource
 from stream.sources.uri import redact, scheme_of
 from stream.sources.video import VideoSource
@@ -32,13 +33,15 @@ def open_source(config: SourceConfig) -> Source:
     config = config.model_copy(update={"uri": uri})
     if scheme == "demo":
         return DemoSource(config)
+    if scheme == "clock":
+        return ScheduledSource(config)
     if scheme in LIVE_SCHEMES:
         return LiveSource(config)
     if scheme == "tiff":
         return TiffSource(uri.split("://", 1)[1], config)
     if scheme:
         raise UsageError(
-            f"{redact(uri)}: scheme {scheme}:// is not known; accepted are demo://, "
+            f"{redact(uri)}: scheme {scheme}:// is not known; accepted are demo://, clock://, "
             + ", ".join(f"{name}://" for name in LIVE_SCHEMES)
             + ", tiff://, and a path: a folder or glob of pictures, a TIFF stack or a film"
         )

@@ -6,7 +6,7 @@ import dataclasses
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -20,7 +20,7 @@ from stream.synth import CellFilm, CellFilmSpec, FilmFrame
 _SPEC_KINDS: Final[dict[str, str]] = {
     item.name: str(item.type) for item in dataclasses.fields(CellFilmSpec)
 }
-_OWN: Final = ("live", "frames", "seconds")
+_OWN: Final = {"live": "bool", "frames": "int", "seconds": "float"}
 _WORDS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
@@ -123,25 +123,34 @@ class DemoSource:
 
 
 def parse_demo(uri: str) -> tuple[CellFilmSpec, dict[str, Any]]:
-    """Read a demo address.
+    """Read a demo address; see `parse_film`."""
+    return parse_film(uri, _OWN)
+
+
+def parse_film(uri: str, kinds: Mapping[str, str]) -> tuple[CellFilmSpec, dict[str, Any]]:
+    """Read the address of a drawn film.
+
+    Args:
+        uri: `scheme://cells?field=value&...`.
+        kinds: Fields beside those of the film, and whether each is `bool`, `int` or `float`.
 
     Returns:
-        The film's spec, and the fields `live`, `frames` and `seconds` that were given.
+        The film's spec, and those other fields that were given.
 
     Raises:
         UsageError: The film, a field or a value is not accepted.
     """
     parts = urlsplit(uri)
     if parts.netloc != "cells" or parts.path not in ("", "/"):
-        raise UsageError(f"{uri}: no such film; accepted is demo://cells")
-    accepted = ", ".join([*_SPEC_KINDS, *_OWN])
+        raise UsageError(f"{uri}: no such film; accepted is {parts.scheme}://cells")
+    accepted = ", ".join([*_SPEC_KINDS, *kinds])
     spec: dict[str, Any] = {}
     own: dict[str, Any] = {}
     for key, text in parse_qsl(parts.query, keep_blank_values=True):
         if key in _SPEC_KINDS:
             spec[key] = _value(uri, key, text, _SPEC_KINDS[key])
-        elif key in _OWN:
-            own[key] = _value(uri, key, text, {"live": "bool", "frames": "int"}.get(key, "float"))
+        elif key in kinds:
+            own[key] = _value(uri, key, text, kinds[key])
         else:
             raise UsageError(f"{uri}: no such field {key!r}; accepted are {accepted}")
     for key in ("frames", "seconds"):

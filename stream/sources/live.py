@@ -211,7 +211,11 @@ class LiveSource:
             self._first_ns = timing.captured_ns
         captured_ns = max(timing.captured_ns, (self._last_ns or 0) + 1)
         pts_s = (captured_ns - self._first_ns) / 1e9
-        self._queue.extend(self._maker.make(picture.image, pts_s, captured_ns, self._lost))
+        made = self._maker.make(picture.image, pts_s, captured_ns, self._lost)
+        for item in made:
+            if isinstance(item, Frame):
+                item.stamps["decoded"] = now_ns
+        self._queue.extend(made)
         self._lost = 0
         self._last_ns = captured_ns
 

@@ -29,7 +29,7 @@ def redact(uri: str) -> str:
     hidden: a password may hold `@`, `/`, `#`, `:` and `?`, so everything up to the last `@` goes.
     """
     found = _SCHEME.match(uri)
-    if not found or found[1].lower() in ("demo", "tiff", "v4l2"):
+    if not found or found[1].lower() in ("demo", "clock", "tiff", "v4l2"):
         return uri
     rest = uri[found.end() :]
     before, at, after = rest.rpartition("@")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from stream.stages.base import IDLE_S, Stage, StageIo
 from stream.stages.tracker import DETECTOR, JOBS
 from stream.transport import Exchange
@@ -47,6 +49,8 @@ class Detector(Stage):
         job = to_job(header, self.io.jobs.get(header.ref, DETECTOR))
         result = self._core.detect(job)
         self.io.jobs.release(header.ref, DETECTOR)
-        result = replace(result, detect_ns=self.io.clock() - start_ns)
-        exchange.send(from_result(result))
+        end_ns = self.io.clock()
+        result = replace(result, detect_ns=end_ns - start_ns)
+        answer = structs.replace(from_result(result), taken_ns=start_ns, answered_ns=end_ns)
+        exchange.send(answer)
         self._answered += 1

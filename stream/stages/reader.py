@@ -185,6 +185,7 @@ class Reader(Stage):
 
     def _send(self, item: Item) -> None:
         assert self._outbox is not None
+        item.frame.stamps["picked"] = self.io.clock()
         arrays = frame_arrays(item.frame)
         while (ref := self.io.frames.put(arrays, TRACKER)) is None:
             self.io.control.wait(_SLOT_WAIT_S)

@@ -61,6 +61,8 @@ class JobClient:
         self._tell = tell
         self._asked: DetectionJob | None = None
         self._answer: DetectionResult | None = None
+        self._submitted_ns = 0
+        self._heard: dict[str, int] = {}
         self.detect_ms = Reservoir()
         self.detect_s = Buckets()
 
@@ -88,6 +90,7 @@ class JobClient:
         if ref is None:
             return False
         self._answer = None  # nobody waits any more for what came since the last poll
+        self._submitted_ns = self._io.clock()
         self._exchange.send(from_job(job, ref))
         self._asked = job
         return True
@@ -110,6 +113,11 @@ class JobClient:
         answer, self._answer = self._answer, None
         return answer
 
+    def heard(self) -> dict[str, int]:
+        """Return the stamps of the answer that came since the last call; empty where none did."""
+        stamps, self._heard = self._heard, {}
+        return stamps
+
     def _receive(self) -> None:
         header = self._exchange.receive()
         if header is None:
@@ -118,6 +126,12 @@ class JobClient:
             raise ValueError(f"the detector sent {type(header).__name__}; an answer was due")
         self._asked = None
         self._answer = to_result(header)
+        self._heard = {
+            "detector.submitted": self._submitted_ns,
+            "detector.taken": header.taken_ns,
+            "detector.answered": header.answered_ns,
+            "detector.heard": self._io.clock(),
+        }
         self.detect_ms.add(header.detect_ns / 1e6)
         self.detect_s.add(header.detect_ns / 1e9)
 
@@ -250,7 +264,7 @@ class Tracker(Stage):
             self._dropped["shutdown"] += 1
             store.release(header.ref, TRACKER)
             raise
-        masks.stamps = {**frame.stamps, **masks.stamps}
+        masks.stamps = {**frame.stamps, **masks.stamps, **self._client.heard()}
         masks.stamps.setdefault("tracked", self.io.clock())
         self._pass_on(header, masks)
 
@@ -262,6 +276,7 @@ class Tracker(Stage):
                 self.tell()
         finally:
             self._tracked += 1
+        masks.stamps["passed"] = self.io.clock()
         if self.io.frames.pass_on(header.ref, TRACKER, PUBLISHER):
             self._outbox.send(from_masks(masks, header))
         else:

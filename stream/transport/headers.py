@@ -146,6 +146,9 @@ class AnswerHeader(msgspec.Struct, frozen=True, tag="answer"):
     scores: tuple[int, bytes] | None = None
     """Number of rows, and float32, little endian, row after row."""
     refused: dict[str, str] = {}
+    taken_ns: int = 0
+    """Monotonic time at which the detector took the job, and at which it answered."""
+    answered_ns: int = 0
 
 
 class Credit(msgspec.Struct, frozen=True, tag="credit"):

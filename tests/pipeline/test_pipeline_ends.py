@@ -176,3 +176,12 @@ def test_five_starts_and_stops_leave_everything_as_before(run_fake, around):
         assert report.exit == 0
     assert held() == before
     assert list(around.iterdir()) == []
+
+
+def test_a_detector_that_is_busy_at_the_end_is_no_failure(run_fake):
+    """Nobody waits for its answer any more: it is killed, and the run did what it was asked."""
+    report, lines, closed = run_fake("fake://squares?frames=20", "ipc", detect_s=6.0)
+    assert (report.exit, report.errors) == (0, [])
+    assert len(lines) == 20
+    assert closed
+    assert report.seconds < 6.0

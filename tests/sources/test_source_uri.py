@@ -59,9 +59,9 @@ def message(uri: str) -> str:
 
 def test_unknown_scheme_names_the_accepted_ones_and_no_secret() -> None:
     assert message("foo://user:secret@host/x") == (
-        "foo://***@host/x: scheme foo:// is not known; accepted are demo://, rtsp://, rtsps://, "
-        "http://, https://, v4l2://, tiff://, and a path: a folder or glob of pictures, a TIFF "
-        "stack or a film"
+        "foo://***@host/x: scheme foo:// is not known; accepted are demo://, clock://, rtsp://, "
+        "rtsps://, http://, https://, v4l2://, tiff://, and a path: a folder or glob of pictures, "
+        "a TIFF stack or a film"
     )
 
 

@@ -1,0 +1,217 @@
+"""The loops that people write, beside a run of ours: latency, age and drops of the same film.
+
+    python tools/compare_loops.py [--config configs/bench.yaml] [--fps 10,30,60] [--seconds 15]
+        [--sides ours,plain,official] [--busy MS] [--json FILE] [--svg FILE]
+
+`ours` is `maskcast bench`: stages in processes, a subscriber. `plain` is the loop of most demos, in
+one thread: read, detect on every N-th frame, track, draw, read the next; with our models.
+`official` feeds `SAM2VideoPredictor` frame by frame, as camera loops around it do: what the text
+finds in the first frame is its prompt, and is followed from there; with the same weights.
+
+A source that is not read keeps its frames for whoever reads (a file, RTSP over TCP, a capture
+thread with a queue), so these loops see every frame, late. All frames come from the same schedule,
+and latency counts from when they were due. Neither loop publishes: their result counts as there
+once it is drawn.
+
+`--busy 50` puts a sleep of so many milliseconds in the place of all models, for what is left of a
+loop when its speed is known: 20 a second are possible then. `official` is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from loop_sides import BUSY, loop, official_step, plain_step
+from measuring import Parser
+from rich.console import Console
+from rich.table import Table
+
+from stream.bench.figures import Warm, ages_of, figures_of, ticks_of
+from stream.bench.measure import measure, with_field
+from stream.bench.samples import Run
+from stream.bench.table import shown
+from stream.config import Config, load
+from stream.errors import MaskcastError
+from stream.offline.plots import Axis, Line, line_plot
+
+SIDES = ("ours", "plain", "official")
+WINDOW_S = 1.0
+STYLE = (
+    "svg{font:11.5px sans-serif;background:#fff}text{fill:#5a6b76}.grid{stroke:#dde4e8}"
+    ".axis,.tick{stroke:#5a6b76}polyline{fill:none;stroke-width:2}"
+    ".truth{stroke:#0b7fd6}.result{stroke:#d96a00}"
+)
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """One side at one rate."""
+
+    side: str
+    fps: float
+    run: Run
+
+    def plain(self) -> dict[str, Any]:
+        """Figures as plain data; warm-up included, as the loops have none."""
+        figures = figures_of([self.whole])
+        samples = self.run.samples
+        due = len(ticks_of(self.whole)) if samples else 0
+        return {
+            "side": self.side,
+            "fps_in": self.fps,
+            "fps_out": figures.fps,
+            "objects": samples[-1].objects if samples else 0,
+            "latency_ms": figures.series["latency"].to_dict(),
+            "age_ms": figures.series["age"].to_dict(),
+            "drop_share": round(figures.drop_share, 4),
+            "unread_share": round(1 - (samples[-1].frame + 1) / due, 4) if due else None,
+            "last_latency_ms": round(samples[-1].latency_ms, 1) if samples else None,
+            "age_p99_by_second": [round(age, 1) for _, age in self.curve()],
+        }
+
+    @property
+    def whole(self) -> Warm:
+        """The run with its warm-up."""
+        return Warm(self.run, self.run.samples, 0, settled=True)
+
+    def curve(self) -> list[tuple[float, float]]:
+        """The 99th percentile of the age in each second (of 60 ticks: the highest)."""
+        if len(self.run.samples) < 2:
+            return []
+        ages = ages_of(self.whole)
+        ticks = np.array(ticks_of(self.whole)[-len(ages) :])
+        seconds = (ticks - ticks[0]) / 1e9
+        out = []
+        for start in np.arange(0.0, seconds[-1], WINDOW_S):
+            inside = ages[(seconds >= start) & (seconds < start + WINDOW_S)]
+            if len(inside):
+                out.append((float(start + WINDOW_S), float(np.quantile(inside, 0.99))))
+        return out
+
+
+def race(config: Config, sides: Sequence[str], fps: Sequence[float], busy: bool) -> list[Row]:
+    """Run all sides at all rates, one after another."""
+    rows = []
+    for rate in fps:
+        at = config.model_copy(deep=True)
+        at.source.uri = with_field(config.source.uri, "fps", f"{rate:g}")
+        for side in sides:
+            print(f"compare_loops: {side} at {rate:g} a second", file=sys.stderr)
+            if side == "ours":
+                parts = "loop_sides:BUSY_PARTS" if busy else "stream.bench.parts:PARTS"
+                run = measure(at, parts)
+            elif side == "plain":
+                run = loop(at, plain_step(at, busy))
+            else:
+                run = loop(at, official_step(at))
+            rows.append(Row(side, rate, run))
+    return rows
+
+
+def table_of(rows: Sequence[dict[str, Any]]) -> Table:
+    """Return the figures as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("fps in", "side", "fps out", "objects", "latency p50", "p90", "max", "at the end",
+                 "age p50", "p90", "max", "dropped %", "not reached %"):  # fmt: skip
+        table.add_column(name, justify="left" if name == "side" else "right")
+    for row in rows:
+        latency, age = row["latency_ms"], row["age_ms"]
+        table.add_row(
+            f"{row['fps_in']:g}", row["side"], f"{row['fps_out'] or 0:.1f}", str(row["objects"]),
+            *(shown(latency[key]) for key in ("p50", "p90", "max")), shown(row["last_latency_ms"]),
+            *(shown(age[key]) for key in ("p50", "p90", "max")),
+            f"{100 * row['drop_share']:.1f}", f"{100 * (row['unread_share'] or 0):.1f}",
+        )  # fmt: skip
+    return table
+
+
+def svg_of(rows: Sequence[Row]) -> str:
+    """Age over time of ours and of the first other side, at the highest rate, as one SVG file."""
+    rate = max(row.fps for row in rows)
+    shown_rows = [row for row in rows if row.fps == rate and row.side in ("ours", "plain")]
+    curves = [(row.side, row.curve()) for row in shown_rows]
+    most = max(age for _, curve in curves for _, age in curve)
+    last = max(at for _, curve in curves for at, _ in curve)
+    tones = {"ours": "truth", "plain": "result"}
+    text = line_plot(
+        f"Age, {rate:g} frames a second in",
+        Axis("seconds", 0.0, last),
+        Axis("p99 of age, ms", 0.0, most * 1.05),
+        [
+            Line(side, [at for at, _ in curve], [age for _, age in curve], tones[side])
+            for side, curve in curves
+        ],
+    )
+    body = text[text.index("<svg") : text.index("</svg>")]
+    body = body.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    head, _, rest = body.partition(">")
+    keys = "".join(
+        f'<text x="60" y="{28 + 15 * n}" style="fill:{colour}">{name}</text>'
+        for n, (name, colour) in enumerate(
+            (("ours", "#0b7fd6"), ("read, detect, track, show in one thread", "#d96a00"))
+        )
+    )
+    return f"{head}><style>{STYLE}</style>{rest}{keys}</svg>\n"
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = Parser(prog="compare_loops", description="Loops that people write, beside ours.")
+    parser.add_argument("--config", type=Path, default=Path("configs/bench.yaml"))
+    parser.add_argument("--fps", default="10,30,60")
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--sides", default=",".join(SIDES))
+    parser.add_argument("--busy", type=float, metavar="MS", help="a sleep in place of the models")
+    parser.add_argument("--transport", default="ipc")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="age over time, ours and plain")
+    args = parser.parse_args(arguments)
+    args.sides = [side for side in args.sides.split(",") if side]
+    for side in args.sides:
+        if side not in SIDES:
+            parser.error(f"--sides {side!r} is not accepted; accepted are {', '.join(SIDES)}")
+    try:
+        args.fps = [float(value) for value in args.fps.split(",")]
+    except ValueError:
+        parser.error(f"--fps {args.fps!r} is not accepted; give numbers such as 10,30,60")
+    if args.busy is not None:
+        args.sides = [side for side in args.sides if side != "official"]
+    return args
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare, show, write; return the exit status."""
+    args = parse(arguments)
+    if args.busy is not None:
+        os.environ[BUSY] = str(args.busy)
+        here = str(Path(__file__).parent)
+        paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    try:
+        overrides = {"seconds": args.seconds, "transport.kind": args.transport}
+        rows = race(load(args.config, overrides), args.sides, args.fps, args.busy is not None)
+    except MaskcastError as error:
+        print(f"compare_loops: {error}", file=sys.stderr)
+        return error.exit_status
+    plain = [row.plain() for row in rows]
+    Console(width=None if sys.stdout.isatty() else 160).print(table_of(plain))
+    if args.json is not None:
+        args.json.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    if args.svg is not None:
+        args.svg.write_text(svg_of(rows), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
