@@ -34,6 +34,9 @@ _OFFICIAL_FILES = {
     "sam2.1-base-plus": "sam2.1_hiera_b+.yaml",
     "sam2.1-large": "sam2.1_hiera_l.yaml",
 }
+#: Side in pixels of the crops that micro's image tower is shown of single objects.
+CROP_SIZE_PX = 96
+
 _BACKBONE_STRIDE = 16
 _STRIDE_OF_COARSEST_MAP = 32
 
@@ -81,7 +84,9 @@ def build_clip(name: str) -> Any:
 
     if name == "micro":
         text = resources.files("engines").joinpath("configs", "micro_clip.json").read_text("utf-8")
-        return open_clip.model.CLIP(**json.loads(text)).eval()
+        model = open_clip.model.CLIP(**json.loads(text)).eval()
+        model.visual.crop_size_px = CROP_SIZE_PX
+        return model
     known = open_clip.list_models()
     if name not in known:
         near = [k for k in known if name.lower().replace("/", "-")[:5] in k.lower()][:6]

@@ -123,6 +123,11 @@ def image_statistics(
     return mean, std
 
 
+def crop_size_px(visual: Any) -> int:
+    """Return the side in pixels of the crops of single objects that an image tower is shown."""
+    return int(getattr(visual, "crop_size_px", 0)) or own_size_px(visual)
+
+
 def own_size_px(visual: Any) -> int:
     """Return the side in pixels of the square that an image tower was made for."""
     side = visual.image_size

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from engines.backends.face import Runner
+from engines.dense import dense_pass
 from engines.errors import ModelError
 from engines.images import to_input
 
@@ -159,5 +160,7 @@ def embed_crops(
     """Return (K, D) unit vectors of (K, 3, S, S) crops, so many at a time; `run` is exported."""
     if run is not None:
         return F.normalize(run({"images": crops})["whole"], dim=-1)
-    vectors = [visual(crops[i : i + chunk]).float() for i in range(0, len(crops), chunk)]
+    # The class token of a dense pass is that of the model, at any size of crop.
+    parts = (crops[i : i + chunk] for i in range(0, len(crops), chunk))
+    vectors = [dense_pass(visual, part, "maskclip").whole.float() for part in parts]
     return F.normalize(torch.cat(vectors), dim=-1)

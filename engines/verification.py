@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from engines.backends.face import Runner
-from engines.clip_models import image_statistics, own_size_px
+from engines.clip_models import crop_size_px, image_statistics
 from engines.crops import CropStyle, embed_crops, mask_crops, require_style
 from engines.errors import ModelError
 from engines.exemplars import Exemplar
@@ -74,6 +74,11 @@ class CropSettings:
             raise ModelError(f"crops of one frame {self.most}: accepted is 0 or more")
         if not 0.0 <= self.weight <= 1.0:
             raise ModelError(f"crop weight {self.weight} is not usable; accepted is 0 to 1")
+
+
+#: How micro looks at crops: at all of them, since one of its size costs a thirtieth of a look and
+#: tells shapes that patches do not.
+MICRO_CROPS = CropSettings(band=(0.0, 1.0), most=32, weight=0.7)
 
 
 def verify(
@@ -139,7 +144,7 @@ def _with_crops(
     rows = rows[masks[rows].flatten(1).any(1)]
     if not len(rows):
         return evidence
-    side, (mean, std) = own_size_px(visual), image_statistics(visual)
+    side, (mean, std) = crop_size_px(visual), image_statistics(visual)
     planes = mask_crops(image, masks[rows], side, crops.style, mean, std)
     seen = question.weigh(embed_crops(visual, planes, run=run))
     return _replace(evidence, rows, mix(evidence.map(lambda part: part[rows]), seen, crops.weight))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from engines.backends import Runner, Running
 from engines.backends.torch_backend import TorchRunner
-from engines.clip_models import image_statistics, own_size_px
+from engines.clip_models import crop_size_px, image_statistics
 from engines.images import to_input
 from engines.networks import clip_networks, sam2_networks
 from engines.registry import Loaded
@@ -77,7 +77,7 @@ def export_clip(
     say("looking at pictures in torch")
     for picture in pictures[:4]:
         recorded["image_tower"]({"images": picture})
-    own = own_size_px(loaded.model.visual)
+    own = crop_size_px(loaded.model.visual)
     for count in (1, 2, 4):
         crops = torch.cat([F.interpolate(p, (own, own), mode="bilinear") for p in pictures[:count]])
         recorded["crop_tower"]({"images": crops})

@@ -228,17 +228,19 @@ class DetectorConfig(Section):
     """How similarities become the probabilities that masks are scored by."""
     logit_bias: float | None = None
     """Bias of the sigmoid; null: the model's own, without which `sigmoid` is refused."""
-    verify: Literal["pooled", "token", "crop", "token+crop"] = "pooled"
+    verify: Literal["pooled", "token", "crop", "token+crop"] | None = None
     """How a mask is looked at: the mean of its patches, a class token for each mask, and crops of
-    the doubtful ones."""
+    the doubtful ones; null: `crop` for `micro`, of all masks unless `crop_band` says else, and
+    `pooled` for the others."""
     crop_style: Literal["grey", "raw", "soft"] = "grey"
     """What a crop shows outside of its mask: nothing, all, or a part."""
-    crop_band: Annotated[tuple[Fraction, Fraction], AfterValidator(_rising)] = (0.35, 0.65)
-    """Probabilities between which a mask is doubtful; [0, 1]: all are."""
-    crop_most: Annotated[int, Field(ge=0)] = 8
-    """Crops of one look, the most doubtful first."""
-    crop_weight: Fraction = 0.5
-    """Part of the crop in the probability; 1: it decides alone."""
+    crop_band: Annotated[tuple[Fraction, Fraction], AfterValidator(_rising)] | None = None
+    """Probabilities between which a mask is doubtful; [0, 1]: all are; null: that for `micro`, and
+    [0.35, 0.65] for the others."""
+    crop_most: Annotated[int, Field(ge=0)] | None = None
+    """Crops of one look, the most doubtful first; null: 32 for `micro`, 8 for the others."""
+    crop_weight: Fraction | None = None
+    """Part of the crop in the probability; 1: it decides alone; null: 0.7 for `micro`, else 0.5."""
     tiles: Annotated[int, Field(ge=1, le=8), AfterValidator(_one_pass)] = 1
     """Tiles along each edge that CLIP sees one by one, for small objects; costs tiles x tiles
     passes. Beside more than 1, `verify` is pooled or crop."""

@@ -8,7 +8,7 @@ code, an attention mask for what is not there, fixed prompt slots) leaves the re
 from collections.abc import Sequence
 from typing import Any
 
-from engines.clip_models import own_size_px
+from engines.clip_models import crop_size_px
 from engines.networks.base import Network, Port, Signature
 from engines.networks.clip import ImageTower, TextTower
 from engines.networks.image_encoder import ImageEncoder
@@ -56,7 +56,7 @@ def clip_networks(clip: Any, side_px: int, mode: str) -> dict[str, Network]:
     """
     made: list[Network] = [
         ImageTower(clip, side_px, mode),
-        ImageTower(clip, own_size_px(clip.visual), mode, "crop_tower"),
+        ImageTower(clip, crop_size_px(clip.visual), mode, "crop_tower"),
         TextTower(clip),
     ]
     return {network.name: network for network in made}

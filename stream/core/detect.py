@@ -25,7 +25,7 @@ from engines.registry import (
     sam2_engines,
 )
 from engines.texts import text_bank
-from engines.verification import CropSettings
+from engines.verification import MICRO_CROPS, CropSettings
 from stream.config import DetectorConfig, TrackerConfig
 from stream.contracts import DetectionJob, DetectionResult, Question
 from stream.core.gpu import GpuGauge
@@ -110,7 +110,7 @@ class DetectCore:
         side_px = config.image_size or default_clip_size(self._clip, clip.model.visual)
         how = Running(config.device, config.threads)
         # Exported towers keep to themselves what a class token for each mask needs.
-        by_token = config.backend == "auto" and config.verify.startswith("token")
+        by_token = config.backend == "auto" and (config.verify or "").startswith("token")
         tower_backend = "torch" if by_token else config.backend
         decoder = sam2_engines(
             sam, config.backend, "auto", how, self._tracker.engines, only=("mask_decoder",)
@@ -153,6 +153,8 @@ def detector_settings(
     """
     micro = tracker.model == "micro"
     sweep = config.sweep_grid
+    own_clip = (config.clip or default_clip(tracker.model)) == "micro"
+    usual = MICRO_CROPS if own_clip else CropSettings()
     return DetectorSettings(
         clip_size_px=clip_size_px,
         peak_threshold=config.peak_threshold,
@@ -170,12 +172,12 @@ def detector_settings(
         dense=config.dense,
         score=config.score,
         logit_bias=config.logit_bias,
-        verify=config.verify,
+        verify=config.verify or ("crop" if own_clip else "pooled"),
         crops=CropSettings(
             style=config.crop_style,
-            band=config.crop_band,
-            most=config.crop_most,
-            weight=config.crop_weight,
+            band=config.crop_band or usual.band,
+            most=usual.most if config.crop_most is None else config.crop_most,
+            weight=usual.weight if config.crop_weight is None else config.crop_weight,
         ),
     )
 

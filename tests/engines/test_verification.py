@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from engines.build import build_clip
-from engines.clip_models import image_statistics
+from engines.clip_models import crop_size_px, image_statistics
 from engines.crops import embed_crops, mask_crops
 from engines.dense import dense_pass
 from engines.errors import ModelError
@@ -81,7 +81,8 @@ def test_token_asks_a_class_token_for_each_mask(scene: Scene) -> None:
 def test_crops_are_combined_with_the_first_look(scene: Scene, mode: str, first: str) -> None:
     crops = CropSettings(style="soft", band=(0.0, 1.0), weight=0.25)
     visual = scene.clip.visual
-    planes = mask_crops(scene.image, scene.masks[:2], 256, "soft", *image_statistics(visual))
+    side = crop_size_px(visual)
+    planes = mask_crops(scene.image, scene.masks[:2], side, "soft", *image_statistics(visual))
     seen = scene.question.weigh(embed_crops(visual, planes))
     before, after = scene.verify(first), scene.verify(mode, crops)
     for name in ("own", "p_pos", "p_neg", "sigmoid"):

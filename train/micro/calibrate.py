@@ -25,6 +25,7 @@ from engines.detector import DetectorSettings, TextDetector, calibrate
 from engines.registry import load_clip, load_tracker
 from engines.texts import text_bank
 from engines.tracker import Tracker
+from engines.verification import MICRO_CROPS
 from stream.synth import LOOKS, CellFilm, CellFilmSpec
 from train.platt import calibration_error, fit
 
@@ -116,7 +117,14 @@ def calibrate_files(
     """
     tracker = load_tracker("micro", weights=str(sam2) if sam2 is not None else None)
     model = load_clip("micro", str(clip) if clip is not None else None).model
-    settings = DetectorSettings(sweep_grid=16, min_score=0.0, min_quality=0.2, one_piece=True)
+    settings = DetectorSettings(
+        sweep_grid=16,
+        min_score=0.0,
+        min_quality=0.2,
+        one_piece=True,
+        verify="crop",
+        crops=MICRO_CROPS,
+    )
     detector = TextDetector(
         tracker.model,
         model,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend
 
-from engines.build import build_clip
+from engines.build import CROP_SIZE_PX, build_clip
 from engines.micro_text import ByteTokenizer
 from train.micro.attributes import AttributeHead
 from train.micro.clip_data import (
@@ -42,6 +42,8 @@ OBJECT_SHAPES = 0.8
 #: Side in pixels and number of the windows of a step then: mostly small ones, which are cheap, and
 #: in every fourth step those that hold a large shape.
 OBJECT_WINDOWS = ((96, 64), (96, 64), (96, 64), (WINDOW, 18))
+#: Small crops of a step.
+SMALL_CROPS = 64
 
 
 class ClipTrainer(Trainer):
@@ -87,9 +89,8 @@ class ClipTrainer(Trainer):
             return self._crops(rng)
         if kind == 1:
             return self._windows(rng, self.recipe.windows)
-        # What single objects taught is soon forgotten among whole scenes.
-        side, count = OBJECT_WINDOWS[0]
-        return self._windows(rng, count, side, OBJECT_SHAPES)
+        # As the detector looks a second time at what it has found.
+        return self._small_crops(rng)
 
     def _windows(
         self, rng: np.random.Generator, count: int, side: int = WINDOW, shapes: float = 0.0
@@ -100,6 +101,14 @@ class ClipTrainer(Trainer):
             # Several objects of one scene share its drawing.
             found = [window_at_object(scene, rng, side) for _ in range(4)]
             out += [one for one in found if one is not None][: count - len(out)]
+        return out
+
+    def _small_crops(self, rng: np.random.Generator) -> list[Scene]:
+        out: list[Scene] = []
+        while len(out) < SMALL_CROPS:
+            scene = shapes_scene(rng) if rng.random() < OBJECT_SHAPES else self.pool.scene(rng)
+            found = [crop_object(scene, rng, CROP_SIZE_PX, grey=0.6) for _ in range(4)]
+            out += [one for one in found if one is not None][: SMALL_CROPS - len(out)]
         return out
 
     def _crops(self, rng: np.random.Generator) -> list[Scene]:

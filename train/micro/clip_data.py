@@ -260,8 +260,20 @@ def _some_object(scene: Scene, rng: np.random.Generator) -> int | None:
     return int(rng.choice(numbers)) if len(numbers) else None
 
 
-def crop_object(scene: Scene, rng: np.random.Generator) -> Scene | None:
-    """One object, enlarged; its surroundings raw, grey or dimmed, as a verifier would show it."""
+def crop_object(
+    scene: Scene, rng: np.random.Generator, side_px: int = CROP, grey: float = 0.25
+) -> Scene | None:
+    """One object, enlarged; its surroundings raw, grey or dimmed, as a verifier would show it.
+
+    Args:
+        scene: The whole scene.
+        rng: Source of randomness.
+        side_px: Of the crop.
+        grey: How often the surroundings are grey.
+
+    Returns:
+        The crop, or None where there is no object, or one that is too small.
+    """
     chosen = _some_object(scene, rng)
     if chosen is None:
         return None
@@ -279,16 +291,17 @@ def crop_object(scene: Scene, rng: np.random.Generator) -> Scene | None:
     part = (slice(y, y + side), slice(x, x + side))
     image, here = scene.image[:, part[0], part[1]], mask[part].float()
     treatment = rng.random()
-    if treatment < 0.25:
+    if treatment < grey:
         image = image * here + (1 - here) * (128.0 / 255.0)
-    elif treatment < 0.5:
+    elif treatment < grey + 0.25:
         image = image * here + (1 - here) * (0.4 * image + 0.6 * 128.0 / 255.0)
     concept = scene.concepts[region]
     if " " in concept.name and concept.name.split()[0] in ("small", "large"):
         _, colour, shape = concept.name.split()
         concept = shape_concept(colour, shape, None)
-    enlarged = F.interpolate(image[None], size=(CROP, CROP), mode="bilinear", antialias=True)[0]
-    unknown = torch.full((CROP, CROP), IGNORE, dtype=torch.long)
+    size = (side_px, side_px)
+    enlarged = F.interpolate(image[None], size=size, mode="bilinear", antialias=True)[0]
+    unknown = torch.full(size, IGNORE, dtype=torch.long)
     return Scene(enlarged.clamp(0, 1), unknown, unknown, (BACKGROUND, concept), 1)
 
 

@@ -22,6 +22,8 @@ from train.micro.words import NEGATIVES, Concept, queries_for
 MOST_OBJECTS = 8
 #: Of telling objects apart without texts, beside the other losses.
 TOLD_WEIGHT = 2.0
+#: Of telling what a crop shows as a whole, beside its patches.
+WHOLE_WEIGHT = 3.0
 #: Patches' worth of an object that must be seen of it.
 LEAST_COVER = 0.8
 #: CLIP's own image statistics.
@@ -140,7 +142,7 @@ def clip_loss(
     image_loss, image_shown = grouped_loss(by_image, at_whole, answers)
     shown |= {f"whole_{k}": v for k, v in image_shown.items()}
     plain = _head(heads, "patches").loss(dense.flatten(0, 2), at_patch, concepts)
-    plain = plain + 0.5 * _head(heads, "wholes").loss(whole, at_whole, concepts)
+    plain = plain + WHOLE_WEIGHT * _head(heads, "wholes").loss(whole, at_whole, concepts)
     norm, classes = _parts(heads["early"])
     plain = plain + classes.loss(norm(tokens).flatten(0, 1), at_patch, concepts)
     shown |= {"plain": float(plain.detach()), "scale": float(scale.detach())}
