@@ -72,16 +72,15 @@ def _cell_centres(side: int, device: torch.device) -> Tensor:
 
 
 def _filled_boxes(boxes: Tensor, side: int) -> Tensor:
-    """Soft filled boxes in [0, 1], (B, side, side); half height lies on the box's edge."""
+    """Soft ellipses that fill the boxes, in [0, 1], (B, side, side); half height on their edges."""
     centres = _cell_centres(side, boxes.device)
-    softness = MASK_STRIDE / 2
-
-    def span(low: Tensor, high: Tensor) -> Tensor:
-        inside = torch.minimum(centres - low[:, None], high[:, None] - centres)
-        return torch.sigmoid(inside / softness)
-
-    across, down = span(boxes[:, 0], boxes[:, 2]), span(boxes[:, 1], boxes[:, 3])
-    field = torch.minimum(down[:, :, None], across[:, None, :])
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = ((boxes[:, 2:] - boxes[:, :2]) / 2).clamp_min(MASK_STRIDE / 4)
+    x = (centres - middle[:, :1]) / half[:, :1]
+    y = (centres - middle[:, 1:]) / half[:, 1:]
+    radius = (x[:, None, :].square() + y[:, :, None].square()).sqrt()
+    inside_px = (1.0 - radius) * half.amin(dim=1)[:, None, None]
+    field = torch.sigmoid(inside_px / (MASK_STRIDE / 2))
     # A box thinner than a cell would all but vanish: its peak is lifted so that it stays a prompt.
     return field / field.amax(dim=(1, 2), keepdim=True).clamp_min(1e-6)
 

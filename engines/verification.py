@@ -78,7 +78,7 @@ class CropSettings:
 
 #: How micro looks at crops: at all of them, since one of its size costs a thirtieth of a look and
 #: tells shapes that patches do not.
-MICRO_CROPS = CropSettings(band=(0.0, 1.0), most=32, weight=0.7)
+MICRO_CROPS = CropSettings(band=(0.0, 1.0), most=32, weight=0.5)
 
 
 def verify(

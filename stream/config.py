@@ -240,7 +240,7 @@ class DetectorConfig(Section):
     crop_most: Annotated[int, Field(ge=0)] | None = None
     """Crops of one look, the most doubtful first; null: 32 for `micro`, 8 for the others."""
     crop_weight: Fraction | None = None
-    """Part of the crop in the probability; 1: it decides alone; null: 0.7 for `micro`, else 0.5."""
+    """Part of the crop in the probability; 1: it decides alone; null: 0.5."""
     tiles: Annotated[int, Field(ge=1, le=8), AfterValidator(_one_pass)] = 1
     """Tiles along each edge that CLIP sees one by one, for small objects; costs tiles x tiles
     passes. Beside more than 1, `verify` is pooled or crop."""

@@ -18,7 +18,7 @@ from PIL import Image
 from train.readers.split import held_out
 
 #: Share of the real images that the packaged models were never trained on.
-HELD_OUT_PERCENT = 10
+HELD_OUT_PERCENT = 20
 
 Bytes = NDArray[np.uint8]
 Ids = NDArray[np.uint16]
