@@ -4,6 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 ENGINES := $(VENV)/.engines
 BIN := $(VENV)/bin
+SPREAD := tests/engines tests/train tests/export tests/evaluate tests/lifecycle tests/synth tests/tools
 PACKAGES := stream engines export train
 
 .PHONY: demo test lint format clean
@@ -11,8 +12,14 @@ PACKAGES := stream engines export train
 demo: $(ENGINES)
 	$(BIN)/maskcast run configs/demo.yaml --open
 
+# What runs models is spread over two processes; what is live has the machine to itself.
 test: $(READY)
+ifdef ARGS
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(ARGS)
+else
+	OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SPREAD)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests $(SPREAD:%=--ignore=%)
+endif
 
 lint: $(READY)
 	$(BIN)/ruff check .

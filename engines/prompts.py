@@ -52,7 +52,7 @@ def render_prompt(
             raise ValueError(
                 f"boxes have shape {tuple(boxes.shape)}; expected (B, 4) as x0 y0 x1 y1"
             )
-        drawn = _filled_boxes(boxes.float(), side)
+        drawn = _ellipses_in(boxes.float(), side)
     if points is not None:
         positive, negative = _clicks(points, labels, side)
         if drawn is None:
@@ -71,7 +71,7 @@ def _cell_centres(side: int, device: torch.device) -> Tensor:
     return (torch.arange(side, device=device, dtype=torch.float32) + 0.5) * MASK_STRIDE
 
 
-def _filled_boxes(boxes: Tensor, side: int) -> Tensor:
+def _ellipses_in(boxes: Tensor, side: int) -> Tensor:
     """Soft ellipses that fill the boxes, in [0, 1], (B, side, side); half height on their edges."""
     centres = _cell_centres(side, boxes.device)
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
