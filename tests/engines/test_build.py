@@ -106,12 +106,13 @@ def test_render_click() -> None:
 def test_render_box_and_both() -> None:
     box = torch.tensor([[80.0, 40.0, 160.0, 120.0]])
     filled = render_prompt(256, boxes=box)[0, 0]
-    inside = torch.zeros(64, 64, dtype=torch.bool)
-    inside[10:30, 20:40] = True
+    # The ellipse that touches the box's four sides in their middles, its corners left out.
+    down, across = torch.meshgrid(torch.arange(64) + 0.5, torch.arange(64) + 0.5, indexing="ij")
+    inside = ((across - 30) / 10) ** 2 + ((down - 20) / 10) ** 2 < 1
     assert torch.equal(filled > 0, inside)
     both = render_prompt(256, points=torch.tensor([[[100.0, 60.0]]]), boxes=box)[0, 0]
     assert both.argmax() == 14 * 64 + 24 or both.argmax() == 15 * 64 + 25 or both[15, 25] > 3.0
-    assert 0 < both[25, 35] < filled[25, 35]
+    assert 0 < both[24, 33] < filled[24, 33]
 
 
 def test_render_negative_and_padding() -> None:
