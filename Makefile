@@ -4,7 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 ENGINES := $(VENV)/.engines
 BIN := $(VENV)/bin
-SPREAD := tests/engines tests/train tests/export tests/evaluate tests/lifecycle tests/synth tests/tools
+LIVE := tests/e2e tests/bench tests/pipeline tests/metrics tests/commands tests/web tests/sources
 PACKAGES := stream engines export train
 
 .PHONY: demo test lint format clean
@@ -12,13 +12,13 @@ PACKAGES := stream engines export train
 demo: $(ENGINES)
 	$(BIN)/maskcast run configs/demo.yaml --open
 
-# What runs models is spread over two processes; what is live has the machine to itself.
+# Tests are spread over two processes; those of what is live have the machine to themselves.
 test: $(READY)
 ifdef ARGS
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(ARGS)
 else
-	OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(SPREAD)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests $(SPREAD:%=--ignore=%)
+	OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests $(LIVE:%=--ignore=%)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(LIVE)
 endif
 
 lint: $(READY)
