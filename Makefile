@@ -42,7 +42,7 @@ $(READY): requirements.lock pyproject.toml
 
 # Networks are exported once for each set of weights; where that fails, the demo runs in torch.
 $(ENGINES): $(READY) $(wildcard engines/weights/*.safetensors)
-	@echo "exporting the micro models, which takes half a minute, once"
+	@echo "exporting the micro models, which takes a minute or two, once"
 	@$(BIN)/maskcast export micro --to openvino || echo "going on in torch, which is slower"
 	@touch $@
 
