@@ -42,7 +42,7 @@ def train(
     """Train until the steps or the minutes are used up, or someone stops it.
 
     The folder gets `last.pt`, `log.jsonl`, `loss.png` and the pictures of `look`; once all steps
-    are done also `weights.safetensors`, the averaged weights in fp16.
+    are done also what the trainer keeps, `weights.safetensors` first of all, in fp16.
 
     Args:
         trainer: at its start; a checkpoint in the folder is continued.
@@ -84,7 +84,8 @@ def train(
         _draw(folder)
     done = trainer.step >= steps
     if first and done:
-        export_weights(trainer.average.shadow, folder / "weights.safetensors")
+        for name, weights in trainer.kept().items():
+            export_weights(weights, folder / f"{name}.safetensors")
     trainer.ranks.wait()
     if stopping:
         raise KeyboardInterrupt

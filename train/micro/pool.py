@@ -9,11 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from stream.synth import draw_shapes
 from train.micro.data import DataError, Still, is_held_out, read_dsb2018, read_laptrack
 from train.micro.motion import Clip, clip_from_still, random_look
 
 #: Side of the model input in pixels.
 SIZE = 256
+#: Side of the pictures of shapes that clips are cut from, and how large shapes are in them.
+SHAPES_SIDE = 384
+SHAPE_PX = (12.0, 140.0)
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,17 @@ class Pool:
         group = self.groups[self.kinds[int(rng.choice(len(self.kinds), p=self.weights))]]
         return group[int(rng.integers(len(group)))]
 
-    def clip(self, frames: int, rng: np.random.Generator) -> Clip:
-        """A random clip of ``frames`` frames."""
+    def clip(self, frames: int, rng: np.random.Generator, shape_share: float = 0.0) -> Clip:
+        """A random clip of ``frames`` frames.
+
+        Args:
+            frames: how many.
+            rng: the only source of randomness.
+            shape_share: probability that it shows drawn shapes.
+        """
+        if shape_share > 0 and rng.random() < shape_share:
+            donor = shapes_still(rng) if rng.random() < 0.3 else None
+            return clip_from_still(shapes_still(rng), frames, SIZE, rng, donor, SHAPE_PX)
         if self.films and (not self.groups or rng.random() < self.film_share):
             return self._from_film(frames, rng)
         still = self.still(rng)
@@ -75,6 +88,12 @@ class Pool:
         if rng.random() < 0.5:
             images = random_look(images, rng)
         return Clip(images.contiguous(), ids.contiguous())
+
+
+def shapes_still(rng: np.random.Generator) -> Still:
+    """Coloured shapes, few and large or many and small."""
+    picture, ids, _ = draw_shapes(rng, SHAPES_SIDE, SHAPES_SIDE, int(rng.integers(2, 14)))
+    return Still("shapes", picture, ids, "shapes")
 
 
 def load_pool(

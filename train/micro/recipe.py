@@ -53,9 +53,20 @@ class Segmenter(Section):
     """Of the clips and stills that are drawn films; the others are real images."""
     average: Decay = 0.996
     """Decay of the moving average of the weights, which is what is kept."""
+    second_round: Count = 0
+    """A second round begins with this step, from the averaged weights: the learning rate rises and
+    falls again, the finder is trained and drawn shapes come in. 0 for none."""
+    second_rate: Positive = 3e-4
+    shape_share: Share = 0.2
+    """Of the clips and stills of the second round that are drawn shapes."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
+        if self.second_round >= self.steps:
+            raise ValueError(
+                f"second_round {self.second_round} is no step of {self.steps}; give a smaller one, "
+                "or 0 for none"
+            )
         if self.frames[0] > self.frames[1]:
             raise ValueError(f"frames {list(self.frames)}: the shortest clip comes first")
         return self

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 from sam2.modeling.sam2_base import SAM2Base
-from torch import Tensor
+from torch import Tensor, nn
 
 from engines.build import build_sam2
+from engines.finder import Finder
 from train.micro.motion import Clip
 from train.micro.pool import Pool
 from train.micro.recipe import Segmenter
 from train.micro.segmenter import FINER_PROMPT_CODE, DenseHead, pointwise_as_linear
-from train.micro.steps import StepOptions, training_loss
+from train.micro.steps import Heads, StepOptions, training_loss
 from train.micro.trainer import Schedule, Trainer
 from train.ranks import Ranks
 
@@ -68,19 +69,43 @@ class SegmenterTrainer(Trainer):
         self.pool, self.recipe = pool, recipe
         model = new_model(seed)
         pointwise_as_linear(model)
-        dense = DenseHead(model.sam_mask_decoder.conv_s0.out_channels, model.hidden_dim)
-        schedule = Schedule(recipe.steps, recipe.rate, recipe.warmup, 0.02, recipe.average)
-        super().__init__(model, dense, schedule, seed, ranks)
-        self._dense = dense
+        decoder = model.sam_mask_decoder
+        fine, middle = decoder.conv_s0.out_channels, decoder.conv_s1.out_channels
+        self._dense = DenseHead(fine, model.hidden_dim)
+        self._finder = Finder(fine, middle, model.hidden_dim)
+        schedule = Schedule(
+            recipe.steps, recipe.rate, recipe.warmup, 0.02, recipe.average,
+            recipe.second_round, recipe.second_rate,
+        )  # fmt: skip
+        heads = nn.ModuleDict({"dense": self._dense, "finder": self._finder})
+        super().__init__(model, heads, schedule, seed, ranks)
+
+    def kept(self) -> dict[str, dict[str, Tensor]]:
+        """The segmenter, and the finder where there was a second round."""
+        kept = super().kept()
+        if self.recipe.second_round:
+            weights = self.heads_average.shadow.items()
+            beginning = "finder."
+            kept["finder"] = {
+                name.removeprefix(beginning): value
+                for name, value in weights
+                if name.startswith(beginning)
+            }
+        return kept
+
+    def _in_second_round(self, step: int) -> bool:
+        return 0 < self.recipe.second_round <= step
 
     def draw(self, step: int) -> list[Clip]:
-        """Stills before `track_from`; afterwards one step of stills to two of clips."""
+        """Stills before `track_from`; afterwards one step of stills to two of clips, or to one."""
         rng = np.random.default_rng((self.seed, step, self.ranks.rank, 0))
         recipe = self.recipe
-        if step < recipe.track_from or step % 3 == 0:
-            return [self.pool.clip(1, rng) for _ in range(recipe.stills)]
+        second = self._in_second_round(step)
+        shapes = recipe.shape_share if second else 0.0
+        if step < recipe.track_from or step % (2 if second else 3) == 0:
+            return [self.pool.clip(1, rng, shapes) for _ in range(recipe.stills)]
         frames = int(rng.integers(recipe.frames[0], recipe.frames[1] + 1))
-        return [self.pool.clip(frames, rng) for _ in range(recipe.clips)]
+        return [self.pool.clip(frames, rng, shapes) for _ in range(recipe.clips)]
 
     def loss(self, batch: list[Clip]) -> tuple[Tensor, dict[str, float]]:
         """Loss of stills or clips with prompts drawn for this step."""
@@ -91,4 +116,5 @@ class SegmenterTrainer(Trainer):
             prompts_per_frame=self.recipe.prompts if len(batch[0].ids) == 1 else 5,
             dense_weight=1.0 if sharp < 1.0 else 0.3,
         )
-        return training_loss(self.model, self._dense, batch, options, rng)
+        heads = Heads(self._dense, self._finder if self._in_second_round(self.step) else None)
+        return training_loss(self.model, heads, batch, options, rng)

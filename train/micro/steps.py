@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
+from engines.finder import Finder
+from train.micro.finding import Goal, finding_loss, goal_of
 from train.micro.losses import candidates_loss, iou_loss, mask_loss, score_loss
 from train.micro.motion import Clip
 from train.micro.sampling import (
@@ -56,9 +58,17 @@ class StepOptions:
     dense_weight: float = 1.0
 
 
+@dataclass(frozen=True)
+class Heads:
+    """What is trained beside the model; without a finder it is left alone."""
+
+    dense: DenseHead
+    finder: Finder | None = None
+
+
 def training_loss(
     model: SAM2Base,
-    dense: DenseHead,
+    heads: Heads,
     clips: list[Clip],
     options: StepOptions,
     rng: np.random.Generator,
@@ -71,7 +81,12 @@ def training_loss(
     ids = drawn_ids.to(device)
     parts: dict[str, list[Tensor]] = {}
     features = encode(model, normalise(images))
-    parts["dense"] = [options.dense_weight * dense.loss(features, ids)]
+    parts["dense"] = [options.dense_weight * heads.dense.loss(features, ids)]
+    if heads.finder is not None:
+        goal = goal_of(drawn_ids.numpy())
+        goal = Goal(goal.heat.to(device), goal.sides.to(device))
+        centres, boxes = finding_loss(heads.finder, features, goal)
+        parts["find_centre"], parts["find_box"] = [0.3 * centres], [0.5 * boxes]
     kinds = ("click", "box" if rng.random() < 0.75 else "click+box")
     for kind in kinds:
         count = max(1, round(options.prompts_per_frame * (0.6 if kind == "click" else 0.4)))

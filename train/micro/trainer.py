@@ -28,6 +28,10 @@ class Schedule:
         warmup: steps of the linear rise to it; a half cosine down to 2 per cent follows.
         weight_decay: of matrices; vectors have none.
         average: decay of the moving average of the weights.
+        second_round: step from which the rate rises and falls once more, beginning with the
+            averaged weights (warm restarts: Loshchilov & Hutter 2017, arXiv 1608.03983); 0 for no
+            such step.
+        second_rate: the highest learning rate of that round.
     """
 
     steps: int
@@ -35,13 +39,18 @@ class Schedule:
     warmup: int
     weight_decay: float
     average: float
+    second_round: int = 0
+    second_rate: float = 0.0
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step."""
-        if step < self.warmup:
-            return self.rate * (step + 1) / self.warmup
-        progress = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
-        return self.rate * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * progress)))
+        first, end, rate = 0, self.second_round or self.steps, self.rate
+        if self.second_round and step >= self.second_round:
+            first, end, rate = self.second_round, self.steps, self.second_rate
+        if step < first + self.warmup:
+            return rate * (step - first + 1) / self.warmup
+        progress = min(1.0, (step - first - self.warmup) / max(1, end - first - self.warmup))
+        return rate * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
 class Trainer(ABC):
@@ -52,7 +61,7 @@ class Trainer(ABC):
 
     Args:
         model: what is trained.
-        heads: what is trained beside it and thrown away.
+        heads: what is trained beside it; most of it is thrown away.
         schedule: how long and how fast.
         seed: of the batches.
         ranks: this process among all.
@@ -81,6 +90,7 @@ class Trainer(ABC):
             fused=True,
         )
         self.average = Average(self.model, schedule.average)
+        self.heads_average = Average(self.heads, schedule.average)
         self.step = 0
 
     @abstractmethod
@@ -103,7 +113,12 @@ class Trainer(ABC):
             "heads": self.heads.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.shadow,
+            "heads_average": self.heads_average.shadow,
         }
+
+    def kept(self) -> dict[str, dict[str, Tensor]]:
+        """What is exported once all steps are done, by the names of the files."""
+        return {"weights": self.average.shadow}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state`."""
@@ -111,8 +126,14 @@ class Trainer(ABC):
         self.model.load_state_dict(state["model"])
         self.heads.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for name, value in state["average"].items():
-            self.average.shadow[name].copy_(value)
+        for average, key in ((self.average, "average"), (self.heads_average, "heads_average")):
+            for name, value in state[key].items():
+                average.shadow[name].copy_(value)
+
+    def begin_second_round(self) -> None:
+        """Go on from the averaged weights, as if nothing were known of earlier gradients."""
+        self.model.load_state_dict(self.average.shadow)
+        self.optimizer.state.clear()
 
     def batches(self, workers: int) -> Iterator[Any]:
         """Batches from the present step to the last.
@@ -130,6 +151,8 @@ class Trainer(ABC):
 
     def advance(self, batch: Any) -> dict[str, float]:
         """One optimiser step; returns the parts of its loss."""
+        if self.step and self.step == self.schedule.second_round:
+            self.begin_second_round()
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate_at(self.step)
         device = self.ranks.device.type
@@ -145,6 +168,7 @@ class Trainer(ABC):
             self.optimizer.step()
             self.settle()
             self.average.update(self.step)
+            self.heads_average.update(self.step)
         self.step += 1
         return {"loss": float(loss.detach()), "norm": float(norm), **parts}
 

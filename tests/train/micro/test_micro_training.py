@@ -33,7 +33,7 @@ from train.micro.pool import Pool
 from train.micro.recipe import Clip as ClipRecipe
 from train.micro.recipe import Segmenter
 from train.micro.segmenter import DenseHead, pointwise_as_linear
-from train.micro.steps import StepOptions, spoil, training_loss
+from train.micro.steps import Heads, StepOptions, spoil, training_loss
 from train.micro.trainer import Trainer
 from train.micro.words import BACKGROUND, NUCLEUS, shape_concept
 from train.ranks import Ranks
@@ -87,7 +87,9 @@ def test_sam_learns_a_single_batch() -> None:
     losses = []
     for _ in range(5):
         rng = np.random.default_rng(0)
-        loss, parts = training_loss(model, dense, [clip], StepOptions(prompts_per_frame=6), rng)
+        loss, parts = training_loss(
+            model, Heads(dense), [clip], StepOptions(prompts_per_frame=6), rng
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -144,7 +146,11 @@ def test_every_weight_of_sam_gets_a_gradient() -> None:
     reached: set[str] = set()
     for _ in range(3):
         loss, _ = training_loss(
-            trainer.model, trainer.heads, [clip], StepOptions(prompts_per_frame=4), rng
+            trainer.model,
+            Heads(trainer.heads["dense"], trainer.heads["finder"]),
+            [clip],
+            StepOptions(prompts_per_frame=4),
+            rng,
         )
         loss.backward()
         reached |= {
