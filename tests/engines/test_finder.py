@@ -90,7 +90,7 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     path = tmp_path / "finder.safetensors"
     save_file(state, path)
-    with pytest.raises(ModelError, match="not the weights of a finder .*; give what maskcast"):
+    with pytest.raises(ModelError, match=r"not the weights of a finder .*; give what maskcast"):
         load_finder(path)
 
 
