@@ -46,7 +46,7 @@ class Segmenter(Section):
     frames: tuple[AtLeastOne, AtLeastOne] = (3, 5)
     """The shortest and the longest clip."""
     track_from: Count = 2600
-    """The first step with clips; two steps of three from there on."""
+    """The first step with clips; two steps of three from there on, one in the second round."""
     sharpen_by: AtLeastOne = 2200
     """By this step object pixels weigh 2 instead of 10."""
     film_share: Share = 0.35

@@ -97,12 +97,13 @@ class SegmenterTrainer(Trainer):
         return 0 < self.recipe.second_round <= step
 
     def draw(self, step: int) -> list[Clip]:
-        """Stills before `track_from`; afterwards one step of stills to two of clips, or to one."""
+        """Stills before `track_from`; then one step of three, in the second round two of three."""
         rng = np.random.default_rng((self.seed, step, self.ranks.rank, 0))
         recipe = self.recipe
         second = self._in_second_round(step)
         shapes = recipe.shape_share if second else 0.0
-        if step < recipe.track_from or step % (2 if second else 3) == 0:
+        of_stills = step % 3 != 0 if second else step % 3 == 0
+        if step < recipe.track_from or of_stills:
             return [self.pool.clip(1, rng, shapes) for _ in range(recipe.stills)]
         frames = int(rng.integers(recipe.frames[0], recipe.frames[1] + 1))
         return [self.pool.clip(frames, rng, shapes) for _ in range(recipe.clips)]
