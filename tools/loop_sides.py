@@ -13,9 +13,10 @@ from unittest import mock
 from stream.bench.parts import BenchParts, StandInDetector, StandInTracker
 from stream.bench.samples import Run, Sample
 from stream.config import Config
-from stream.contracts import DetectionJob, DetectionResult, DetectorClient, Question, TrackerCore
+from stream.contracts import DetectionJob, DetectorClient, Question, TrackerCore
 from stream.errors import UsageError
 from stream.frame import Frame, Masks, TrackedObject, crop_mask
+from stream.offline.clients import InlineDetector
 from stream.question import question_of
 from stream.report import Report
 from stream.sinks.overlay import draw_overlay
@@ -49,26 +50,6 @@ class BusyParts(BenchParts):
 BUSY_PARTS = BusyParts()
 
 
-class Inline:
-    """A detector that answers when it is polled, in the same thread."""
-
-    def __init__(self, core: Any) -> None:
-        self._core = core
-        self._job: DetectionJob | None = None
-
-    def submit(self, job: DetectionJob) -> bool:
-        """Take a job; False while one is open."""
-        if self._job is not None:
-            return False
-        self._job = job
-        return True
-
-    def poll(self, timeout_s: float) -> DetectionResult | None:
-        """Answer at once."""
-        job, self._job = self._job, None
-        return None if job is None else self._core.detect(job)
-
-
 def plain_step(config: Config, busy: bool) -> Step:
     """Detect and track in one thread, with our models."""
     if busy:
@@ -81,7 +62,7 @@ def plain_step(config: Config, busy: bool) -> Step:
     tracker.prepare()
     detector.prepare()
     tracker.live = False
-    inline = Inline(detector)
+    inline = InlineDetector(detector)
     return lambda frame: tracker.step(frame, inline)
 
 

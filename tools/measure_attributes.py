@@ -25,9 +25,10 @@ from measure_exemplars import best_object
 from measuring import Parser, Table, guarded, positive, progress, write
 
 from engines.build import RENDERED_PROMPTS
+from engines.calibration import calibration
 from engines.detection import Found
 from engines.detector import TextDetector
-from engines.registry import calibration, load_clip, load_tracker
+from engines.registry import load_clip, load_tracker
 from engines.texts import text_bank
 from stream.config import DetectorConfig, TrackerConfig
 from stream.core.detect import default_clip_size, detector_settings

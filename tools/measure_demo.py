@@ -27,34 +27,14 @@ from PIL import Image
 from rich.progress import Progress
 
 from stream.config import Config, load
-from stream.contracts import DetectionJob, DetectionResult, DetectorCore
 from stream.core import make_detector_core
 from stream.core.track import TrackCore
 from stream.frame import Frame, Masks
+from stream.offline.clients import InlineDetector
 from stream.question import question_of
 from stream.synth import CellFilm, CellFilmSpec
 
 WARM_UP_S = 1.0
-
-
-class Inline:
-    """A detector that answers when it is polled."""
-
-    def __init__(self, core: DetectorCore) -> None:
-        self._core = core
-        self._job: DetectionJob | None = None
-
-    def submit(self, job: DetectionJob) -> bool:
-        """Take a job; False while one is open."""
-        if self._job is not None:
-            return False
-        self._job = job
-        return True
-
-    def poll(self, timeout_s: float) -> DetectionResult | None:
-        """Answer at once."""
-        job, self._job = self._job, None
-        return None if job is None else self._core.detect(job)
 
 
 @dataclass
@@ -116,7 +96,7 @@ def measure(config: Config, seed: int, args: argparse.Namespace, tick: Any) -> F
     detector = make_detector_core(config)
     detector.prepare()
     torch.set_num_threads(args.threads)
-    client = Inline(detector)
+    client = InlineDetector(detector)
     film = CellFilm(CellFilmSpec(seed=seed, look=args.look, objects=args.objects))
     tally, frames = Tally(), int(args.seconds * 30)
     for index in range(frames):

@@ -23,9 +23,10 @@ from measuring import Parser, Table, guarded, positive, progress, write
 from PIL import Image
 
 from engines.build import RENDERED_PROMPTS
+from engines.calibration import calibration
 from engines.detector import Found, Shown, TextDetector
 from engines.features import Features
-from engines.registry import calibration, load_clip, load_tracker
+from engines.registry import load_clip, load_tracker
 from engines.texts import text_bank
 from stream.config import DetectorConfig, TrackerConfig
 from stream.core.detect import default_clip_size, detector_settings

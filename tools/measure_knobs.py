@@ -30,7 +30,6 @@ from measuring import (
     Film,
     Parser,
     Table,
-    base_limits,
     common_options,
     find_data,
     guarded,
@@ -43,7 +42,7 @@ from measuring import (
     write,
 )
 
-from engines.registry import load_tracker
+from engines.registry import default_limits, load_tracker
 from engines.settings import Calm, Savings, Window
 from engines.tracker import Tracker
 from stream.errors import UsageError
@@ -75,7 +74,7 @@ class Setting:
             image_size=self.image_size,
             precision=self.precision,
             device=args.device,
-            limits=replace(base_limits(args.model), **self.limits),
+            limits=replace(default_limits(args.model), **self.limits),
             savings=self.savings,
         )
 

@@ -36,7 +36,6 @@ from measuring import (
     Film,
     Parser,
     Table,
-    base_limits,
     common_options,
     find_data,
     guarded,
@@ -51,7 +50,7 @@ from measuring import (
 
 from engines.features import Features
 from engines.objects import Prompt
-from engines.registry import load_tracker
+from engines.registry import default_limits, load_tracker
 from engines.tracker import Tracker
 from stream.errors import UsageError
 from stream.evaluate import AnnotatedSequence, region_similarity
@@ -278,7 +277,7 @@ def measure(
     args: argparse.Namespace, sequences: list[tuple[str, AnnotatedSequence]]
 ) -> dict[tuple[str, int], Late]:
     """Measure all films."""
-    limits = replace(base_limits(args.model), late_frames=max(args.late))
+    limits = replace(default_limits(args.model), late_frames=max(args.late))
     tracker = load_tracker(
         args.model,
         weights=args.weights,

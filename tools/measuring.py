@@ -21,8 +21,6 @@ from rich.table import Table as RichTable
 from engines.errors import ModelError
 from engines.images import mask_in_frame
 from engines.objects import ObjectMask, Prompt
-from engines.registry import MICRO_LIMITS
-from engines.settings import Limits
 from stream.errors import MaskcastError, UsageError
 from stream.evaluate import AnnotatedSequence, find_sequences
 
@@ -91,11 +89,6 @@ def guarded(main: Callable[[argparse.Namespace], None], args: argparse.Namespace
 def progress() -> Progress:
     """Return a bar that goes away and is not seen in pipes."""
     return Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-
-
-def base_limits(model: str) -> Limits:
-    """Return what a model remembers when it is told nothing."""
-    return MICRO_LIMITS if model == "micro" else Limits()
 
 
 # -- films -------------------------------------------------------------------------------------

@@ -1,1 +1,4 @@
-"""The commands of `maskcast`: a module each, with `register(app)`. Heavy imports are late."""
+"""The commands of `maskcast`: a module each, with `register(app)`, and the options they share.
+
+Heavy imports are late.
+"""

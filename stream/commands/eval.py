@@ -10,6 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stream.commands.options import (
+    ClipModel,
+    ClipWeights,
+    Every,
+    Negatives,
+    Texts,
+    TrackerModel,
+    TrackerWeights,
+    asked,
+    given,
+)
+
 if TYPE_CHECKING:
     from stream.evaluate import AnnotatedSequence
     from stream.offline.document import About
@@ -41,12 +53,8 @@ def evaluate(
         Path,
         typer.Argument(metavar="DIR", help="Holds images/ and masks/, or folders that do."),
     ],
-    text: Annotated[
-        list[str] | None, typer.Option(help="What to look for; may be given again.")
-    ] = None,
-    negative: Annotated[
-        list[str] | None, typer.Option(help="What it is not; may be given again.")
-    ] = None,
+    text: Texts = None,
+    negative: Negatives = None,
     prompt: Annotated[
         str | None,
         typer.Option(
@@ -59,20 +67,14 @@ def evaluate(
         str | None,
         typer.Option(help="Stills: auto, 1 (the whole image), or tiles along each edge."),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="micro, sam2.1-tiny, -small, -base-plus or -large.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Tracker weights: a path, a hub id or random:SEED.")
-    ] = None,
-    clip: Annotated[str | None, typer.Option(help="micro or an open_clip name.")] = None,
-    clip_weights: Annotated[
-        str | None, typer.Option(help="CLIP weights: a path, a hub id or random:SEED.")
-    ] = None,
+    model: TrackerModel = None,
+    weights: TrackerWeights = None,
+    clip: ClipModel = None,
+    clip_weights: ClipWeights = None,
     config: Annotated[
         Path | None, typer.Option(help="A run's YAML file; options on the line win over it.")
     ] = None,
-    every: Annotated[int | None, typer.Option(help="Detect on every N-th frame.")] = None,
+    every: Every = None,
     detect_delay: Annotated[
         int | None,
         typer.Option(
@@ -105,16 +107,7 @@ def evaluate(
     """Measure masks and tracks on annotated pictures."""
     from stream.offline.request import Request
 
-    options = {
-        "texts": text or None,
-        "negatives": negative or None,
-        "tracker.model": model,
-        "tracker.weights": weights,
-        "detector.clip": clip,
-        "detector.weights": clip_weights,
-        "detector.every_n_frames": every,
-    }
-    overrides: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    overrides = given(asked(text, negative, model, weights, clip, clip_weights, every))
     request = Request(
         folder=folder,
         stills=stills,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stream.commands.options import ClipWeights, TrackerWeights
 from stream.errors import MaskcastError, UsageError
 
 if TYPE_CHECKING:
@@ -47,12 +48,8 @@ def export(
     dense: Annotated[
         str, typer.Option(help="How CLIP's last block is read, as detector.dense.")
     ] = "naclip",
-    weights: Annotated[
-        str | None, typer.Option(help="Tracker weights: a path, a hub id or random:SEED.")
-    ] = None,
-    clip_weights: Annotated[
-        str | None, typer.Option(help="CLIP weights: a path, a hub id or random:SEED.")
-    ] = None,
+    weights: TrackerWeights = None,
+    clip_weights: ClipWeights = None,
     only: Annotated[str | None, typer.Option(help="Of micro: sam2 or clip.")] = None,
     objects: Annotated[
         int, typer.Option(min=1, max=64, help="Objects in the film that is compared.")

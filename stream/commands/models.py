@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
+
+from stream.commands.options import JsonList
 
 
 def register(app: typer.Typer) -> None:
@@ -14,9 +15,7 @@ def register(app: typer.Typer) -> None:
     app.command("models")(models)
 
 
-def models(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON list on stdout.")] = False,
-) -> None:
+def models(as_json: JsonList = False) -> None:
     """List the models, whether their weights are present, and check their SHA-256."""
     from rich.console import Console
     from rich.table import Table

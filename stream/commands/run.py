@@ -8,6 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stream.commands.options import (
+    ClipModel,
+    ClipWeights,
+    Every,
+    Negatives,
+    Texts,
+    TrackerModel,
+    TrackerWeights,
+    asked,
+    given,
+)
+
 if TYPE_CHECKING:
     from stream.config import Config
 
@@ -29,22 +41,12 @@ def run(
             help="Images, a video file, rtsp://, v4l2://, http://, tiff://, demo://cells."
         ),
     ] = None,
-    text: Annotated[
-        list[str] | None, typer.Option(help="What to look for; may be given again.")
-    ] = None,
-    negative: Annotated[
-        list[str] | None, typer.Option(help="What it is not; may be given again.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="micro, sam2.1-tiny, -small, -base-plus or -large.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Tracker weights: a path, a hub id or random:SEED.")
-    ] = None,
-    clip: Annotated[str | None, typer.Option(help="micro or an open_clip name.")] = None,
-    clip_weights: Annotated[
-        str | None, typer.Option(help="CLIP weights: a path, a hub id or random:SEED.")
-    ] = None,
+    text: Texts = None,
+    negative: Negatives = None,
+    model: TrackerModel = None,
+    weights: TrackerWeights = None,
+    clip: ClipModel = None,
+    clip_weights: ClipWeights = None,
     frames: Annotated[int | None, typer.Option(help="End after so many frames.")] = None,
     seconds: Annotated[
         float | None, typer.Option(help="End so many seconds after the first frame.")
@@ -66,21 +68,15 @@ def run(
     control: Annotated[
         str | None, typer.Option(help="Where to listen to `maskcast ask`; none: nowhere.")
     ] = None,
-    every: Annotated[int | None, typer.Option(help="Detect on every N-th frame.")] = None,
+    every: Every = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show what the libraries print.")
     ] = False,
 ) -> int:
     """Find what the texts describe in a stream, follow it, publish its masks."""
     options = {
+        **asked(text, negative, model, weights, clip, clip_weights, every),
         "source.uri": source,
-        "texts": text or None,
-        "negatives": negative or None,
-        "tracker.model": model,
-        "tracker.weights": weights,
-        "detector.clip": clip,
-        "detector.weights": clip_weights,
-        "detector.every_n_frames": every,
         "frames": frames,
         "seconds": seconds,
         "record.dir": record,
@@ -90,7 +86,7 @@ def run(
         "publish.endpoint": endpoint,
         "control.endpoint": control,
     }
-    overrides: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    overrides = given(options)
     if endpoint == "none":
         overrides["publish.endpoint"] = None
     if control == "none":

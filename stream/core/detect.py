@@ -12,11 +12,11 @@ import torch
 
 from engines.backends import Runner, Running
 from engines.build import RENDERED_PROMPTS
+from engines.calibration import calibration
 from engines.detector import DetectorSettings, Found, Shown, TextDetector
 from engines.errors import ModelError
 from engines.features import Features
 from engines.registry import (
-    calibration,
     check_device,
     clip_engines,
     default_clip,

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from collections.abc import Callable
+from typing import Any
 
 from stream.config import SourceConfig
 from stream.contracts import StreamEvent
-from stream.errors import UsageError
 from stream.frame import Frame
+from stream.sources.film_address import OWN_KINDS, parse_film
 from stream.sources.frames import FrameMaker
-from stream.synth import CellFilm, CellFilmSpec, FilmFrame
-
-_SPEC_KINDS: Final[dict[str, str]] = {
-    item.name: str(item.type) for item in dataclasses.fields(CellFilmSpec)
-}
-_OWN: Final = {"live": "bool", "frames": "int", "seconds": "float"}
-_WORDS: Final = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+from stream.synth import CellFilm, FilmFrame
 
 
 class DemoSource:
@@ -43,17 +35,14 @@ class DemoSource:
     """
 
     def __init__(self, config: SourceConfig, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        spec, own = parse_demo(config.uri)
+        address = parse_film(config.uri, OWN_KINDS)
         self.name = config.uri
-        self.live = bool(own.get("live", True))
-        self.fps: float | None = spec.fps
-        limits = [own["frames"]] if "frames" in own else []
-        if "seconds" in own:
-            limits.append(max(1, round(own["seconds"] * spec.fps)))
-        self.frames_total: int | None = min(limits) if limits else None
+        self.live = address.live
+        self.fps: float | None = address.spec.fps
+        self.frames_total = address.frames_total
         self.counters = {"overrun": 0}
         self.truth: FilmFrame | None = None
-        self._spec = spec
+        self._spec = address.spec
         self._film: CellFilm | None = None
         self._maker = FrameMaker(self.name, config.normalize)
         self._now_ns = now_ns
@@ -120,55 +109,3 @@ class DemoSource:
             self._next += skipped
             self.counters["overrun"] += skipped
         return skipped
-
-
-def parse_demo(uri: str) -> tuple[CellFilmSpec, dict[str, Any]]:
-    """Read a demo address; see `parse_film`."""
-    return parse_film(uri, _OWN)
-
-
-def parse_film(uri: str, kinds: Mapping[str, str]) -> tuple[CellFilmSpec, dict[str, Any]]:
-    """Read the address of a drawn film.
-
-    Args:
-        uri: `scheme://cells?field=value&...`.
-        kinds: Fields beside those of the film, and whether each is `bool`, `int` or `float`.
-
-    Returns:
-        The film's spec, and those other fields that were given.
-
-    Raises:
-        UsageError: The film, a field or a value is not accepted.
-    """
-    parts = urlsplit(uri)
-    if parts.netloc != "cells" or parts.path not in ("", "/"):
-        raise UsageError(f"{uri}: no such film; accepted is {parts.scheme}://cells")
-    accepted = ", ".join([*_SPEC_KINDS, *kinds])
-    spec: dict[str, Any] = {}
-    own: dict[str, Any] = {}
-    for key, text in parse_qsl(parts.query, keep_blank_values=True):
-        if key in _SPEC_KINDS:
-            spec[key] = _value(uri, key, text, _SPEC_KINDS[key])
-        elif key in kinds:
-            own[key] = _value(uri, key, text, kinds[key])
-        else:
-            raise UsageError(f"{uri}: no such field {key!r}; accepted are {accepted}")
-    for key in ("frames", "seconds"):
-        if key in own and not 0 < own[key] < 1e9:
-            raise UsageError(f"{uri}: {key}={own[key]} is not accepted; it must be more than 0")
-    try:
-        return CellFilmSpec(**spec), own
-    except ValueError as error:
-        raise UsageError(f"{uri}: {error}") from error
-
-
-def _value(uri: str, key: str, text: str, kind: str) -> Any:
-    try:
-        if kind == "bool":
-            return _WORDS[text.lower()]
-        if kind == "int":
-            return int(text)
-        return float(text) if kind.startswith("float") else text
-    except (ValueError, KeyError):
-        wanted = {"bool": "0 or 1", "int": "a whole number"}.get(kind, "a number")
-        raise UsageError(f"{uri}: {key}={text!r} is not accepted; {wanted} is needed") from None

@@ -21,15 +21,13 @@ from stream.config import SourceConfig
 from stream.contracts import StreamEvent
 from stream.errors import UsageError
 from stream.frame import Frame
-from stream.sources.demo import parse_film
+from stream.sources.film_address import OWN_KINDS, FilmAddress, parse_film
 from stream.sources.frames import FrameMaker
 from stream.sources.video import VideoSource
 from stream.synth import CellFilm, CellFilmSpec
 from stream.synth.timecode import TimeCode, check_fits, draw_timecode
 
-_FIELDS: Final = {
-    "live": "bool", "frames": "int", "seconds": "float", "loop": "int", "code": "bool",
-}  # fmt: skip
+_KINDS: Final = {**OWN_KINDS, "loop": "int", "code": "bool"}
 _LOOP_FRAMES: Final = 120
 _LOOP_BYTES: Final = 128 * 2**20
 _NO_LESS: Final = 2
@@ -104,14 +102,12 @@ class ScheduledSource:
     """
 
     def __init__(self, config: SourceConfig, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        spec, own, path = parse_clock(config.uri)
+        address, path = parse_clock(config.uri)
+        spec, own = address.spec, address.own
         self.name = config.uri
-        self.live = bool(own.get("live", True))
+        self.live = address.live
         self.fps: float | None = spec.fps
-        limits = [own["frames"]] if "frames" in own else []
-        if "seconds" in own:
-            limits.append(max(1, round(own["seconds"] * spec.fps)))
-        self.frames_total: int | None = min(limits) if limits else None
+        self.frames_total = address.frames_total
         self.counters: dict[str, int] = {}
         self._rate = spec.fps
         self._code = bool(own.get("code", True))
@@ -183,11 +179,11 @@ class ScheduledSource:
             draw_timecode(image, TimeCode(due_ns // 1000, self._next))
 
 
-def parse_clock(uri: str) -> tuple[CellFilmSpec, dict[str, Any], str]:
+def parse_clock(uri: str) -> tuple[FilmAddress, str]:
     """Read a clock address.
 
     Returns:
-        The film's spec, the other fields that were given, and the path of a file or "".
+        What it says, and the path of a file or "".
 
     Raises:
         UsageError: The film, a field or a value is not accepted.
@@ -200,7 +196,8 @@ def parse_clock(uri: str) -> tuple[CellFilmSpec, dict[str, Any], str]:
             f"{uri}: no such field {min(foreign)!r}; accepted for a file are fps, live, frames, "
             "seconds, code"
         )
-    spec, own = parse_film(f"clock://cells?{parts.query}" if path else uri, _FIELDS)
+    address = parse_film(f"clock://cells?{parts.query}" if path else uri, _KINDS)
+    spec, own = address.spec, address.own
     if spec.bits != 8:
         raise UsageError(f"{uri}: bits={spec.bits} is not accepted; a time code needs 8")
     if own.get("loop", _NO_LESS) < _NO_LESS:
@@ -210,4 +207,4 @@ def parse_clock(uri: str) -> tuple[CellFilmSpec, dict[str, Any], str]:
             check_fits((spec.height, spec.width))
         except ValueError as error:
             raise UsageError(f"{uri}: {error}; or ask for code=0") from error
-    return spec, own, path
+    return address, path

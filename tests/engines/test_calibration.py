@@ -17,7 +17,6 @@ from engines.calibration import (
     read_calibration,
 )
 from engines.errors import ModelError
-from engines.registry import calibration as from_registry
 from engines.registry import load_clip
 
 FITTED = Calibration(2.5, -1.25, "sam2.1-tiny", "ViT-B-32", 200, 120, 0.2, 0.04)
@@ -67,7 +66,6 @@ def test_the_micro_pair_brings_its_own() -> None:
     assert own != (1.0, 0.0)
     assert said("micro", "micro", None) == (own, [])
     assert said("micro", "micro", load_clip("micro").origin) == (own, [])
-    assert from_registry("micro", "micro") == own
 
 
 def test_other_weights_of_micro_do_not_take_what_was_fitted_for_the_packaged(

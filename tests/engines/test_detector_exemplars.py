@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from engines.calibration import calibration
 from engines.detection import DetectorSettings, Found
 from engines.detector import Shown, TextDetector
 from engines.errors import ModelError
 from engines.exemplars import ExemplarBook
 from engines.features import Features
-from engines.registry import calibration, load_clip, load_tracker
+from engines.registry import load_clip, load_tracker
 from engines.scoring import final_score
 from engines.texts import text_bank
 from stream.synth import CellFilm, CellFilmSpec

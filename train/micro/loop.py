@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from train.checkpoint import export_weights, load_checkpoint, save_checkpoint
+from train.interrupts import asked_to_stop
 from train.micro.trainer import Trainer
 from train.progress import Reporter, curve_of, draw_curves, read_log
 
@@ -62,7 +60,7 @@ def train(
     end = time.monotonic() + pace.minutes * 60 if pace.minutes is not None else None
     saved = time.monotonic()
     with (
-        _polite_stop() as stopping,
+        asked_to_stop() as stopping,
         Reporter(folder, title, resume_at=trainer.step, show=first) as reporter,
     ):
         for batch in trainer.batches(pace.workers):
@@ -77,7 +75,7 @@ def train(
                 save_checkpoint(folder / CHECKPOINT, trainer.state())
                 saved = now
             late = end is not None and now > end
-            if trainer.ranks.any(bool(stopping) or late):
+            if trainer.ranks.any(stopping() or late):
                 break
     if first:
         save_checkpoint(folder / CHECKPOINT, trainer.state())
@@ -87,25 +85,9 @@ def train(
         for name, weights in trainer.kept().items():
             export_weights(weights, folder / f"{name}.safetensors")
     trainer.ranks.wait()
-    if stopping:
+    if stopping():
         raise KeyboardInterrupt
     return done
-
-
-@contextmanager
-def _polite_stop() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM: the step under way ends and is saved."""
-    stopping: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        stopping.append(number)
-
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _draw(folder: Path) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from stream.commands.options import ClipModel, Minutes
 
 if TYPE_CHECKING:
     from train.clip.run import Outcome
     from train.readers import Dataset
 
 INTERRUPTED = 130
+AT_ONCE = (signal.SIGINT, signal.SIGTERM)
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +37,7 @@ def clip(
     skip_faulty: Annotated[
         bool, typer.Option("--skip-faulty", help="Train on the sound part of a faulty set.")
     ] = False,
-    model: Annotated[str | None, typer.Option(help="micro or an open_clip name.")] = None,
+    model: ClipModel = None,
     weights: Annotated[
         str | None, typer.Option(help="What it begins with: a path, a hub id or random:SEED.")
     ] = None,
@@ -48,7 +50,7 @@ def clip(
         int | None, typer.Option(help="Compute a batch in so many parts, to save memory.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; 300.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="End after so many minutes.")] = None,
+    minutes: Minutes = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate; 1e-5.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Steps up to it; 20.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Of matrices; 0.1.")] = None,
@@ -88,6 +90,7 @@ def clip(
     from stream.errors import UsageError
     from train.clip.recipe import load_recipe
     from train.clip.run import fine_tune
+    from train.interrupts import asked_to_stop
 
     overrides = {
         "data": data, "format": format, "held_out": held_out, "skip_faulty": skip_faulty or None,
@@ -103,7 +106,7 @@ def clip(
         raise UsageError("--out is missing; name a folder for the result")
     if json_file is not None and (json_file.is_dir() or not json_file.resolve().parent.is_dir()):
         raise UsageError(f"{json_file}: cannot be written; name a file in a folder that is there")
-    with writes_into(out, "go on with --resume"), _Interrupts() as asked:
+    with writes_into(out, "go on with --resume"), asked_to_stop(AT_ONCE) as asked:
         outcome = fine_tune(
             recipe,
             out,
@@ -113,31 +116,6 @@ def clip(
             told=_describe,
         )
     return _tell(outcome, json_file)
-
-
-class _Interrupts:
-    """Ctrl-C and SIGTERM ask for an end after the step under way; a second one ends at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._old: dict[int, Any] = {}
-
-    def __enter__(self) -> _Interrupts:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._old[number] = signal.signal(number, self._take)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
-
-    def __call__(self) -> bool:
-        return self._asked
-
-    def _take(self, number: int, _: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
 
 
 def _describe(dataset: Dataset) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from stream.commands.options import Minutes, TrackerModel
 
 if TYPE_CHECKING:
     from train.readers import Dataset
     from train.sam2.run import Outcome
 
 INTERRUPTED = 130
+# A launcher of several processes may send a SIGTERM of its own beside a Ctrl-C.
+AT_ONCE = (signal.SIGINT,)
 
 
 def register(app: typer.Typer) -> None:
@@ -51,9 +53,7 @@ def sam2(
     skip_faulty: Annotated[
         bool | None, typer.Option("--skip-faulty", help="Train on the sound samples only.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="micro, sam2.1-tiny, -small, -base-plus or -large.")
-    ] = None,
+    model: TrackerModel = None,
     weights: Annotated[
         str | None, typer.Option(help="Weights to begin with: a path, a hub id or random:SEED.")
     ] = None,
@@ -66,7 +66,7 @@ def sam2(
         typer.Option(help="Beginning of parameter names to leave alone; may be given again."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="End after so many minutes.")] = None,
+    minutes: Minutes = None,
     batch: Annotated[int | None, typer.Option(help="Clips of a step, a process.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Batches of a step.")] = None,
     frames: Annotated[int | None, typer.Option(help="Frames of a clip.")] = None,
@@ -120,13 +120,14 @@ def _start(
 ) -> int:
     from stream.commands.train.writing import writes_into
     from stream.report import check_writable
+    from train.interrupts import asked_to_stop
     from train.sam2.recipe import load_recipe
     from train.sam2.run import fine_tune
 
     if json_path is not None:
         check_writable(json_path)
     recipe = load_recipe(config, overrides)
-    with writes_into(out, "go on with --resume"), _asked_to_stop() as asked:
+    with writes_into(out, "go on with --resume"), asked_to_stop(AT_ONCE) as asked:
         outcome = fine_tune(recipe, out, resume=resume, stop=asked, told=_tell)
     if not outcome.finished:
         typer.echo(
@@ -137,25 +138,6 @@ def _start(
     if outcome.after:
         _show(outcome, json_path)
     return 0
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C and SIGTERM end the step under way first; a second Ctrl-C ends at once."""
-    asked: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    old = [signal.signal(number, note) for number in numbers]
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in zip(numbers, old, strict=True):
-            signal.signal(number, handler)
 
 
 def _tell(dataset: Dataset) -> None:
