@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from stream.bench.median_frame import MedianFrame, median_frame
 from stream.bench.samples import STEPS, Run, Sample
 from stream.bench.statistics import (
     Distribution,
@@ -44,7 +45,9 @@ class Figures:
     steps: dict[str, Distribution]
     """By the stamp that ends each (`STEPS`), in order."""
     explained: float | None
-    """Sum of the steps' medians, of the median latency."""
+    """Sum of the steps' medians, of the median latency; below 1 where steps have tails."""
+    median_frame: MedianFrame
+    """Where the median latency goes, in times that add up."""
     due: int
     """Frames that were due after the warm-up."""
     delivered: int
@@ -68,6 +71,7 @@ class Figures:
             "drop_share": round(self.drop_share, 6),
             "fps": self.fps,
             "explained": self.explained,
+            "median_frame": self.median_frame.to_dict(),
             "series_ms": {name: values.to_dict() for name, values in self.series.items()},
             "steps_ms": {name: values.to_dict() for name, values in self.steps.items()},
             "interval_95_of_p50_ms": {
@@ -129,6 +133,7 @@ def figures_of(runs: Sequence[Warm]) -> Figures:
         series=series,
         steps=by_step,
         explained=explained(values["latency"], list(steps.values())),
+        median_frame=median_frame([sample for part in runs for sample in part.samples]),
         due=due,
         delivered=delivered,
         dropped=dropped,

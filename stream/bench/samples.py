@@ -27,6 +27,8 @@ STEPS: Final[dict[str, str]] = {
 MODEL_STEPS: Final = ("encoded", "tracked")
 """Steps that models work in; everything else is ours."""
 WAITING_STEP: Final = "picked"
+OPTIONAL_STEPS: Final = ("captured", "decoded")
+"""Stamps that a frame may lack: captured before it was due, or never encoded."""
 _DETECTION: Final = ("submitted", "taken", "answered", "heard")
 
 
@@ -82,6 +84,20 @@ class Sample:
             steps[name] = (time_ns - before) / 1e6
             before = time_ns
         return steps
+
+    def named_ms(self) -> dict[str, float]:
+        """Return the time of each step that begins where the step before it ends.
+
+        Where a stage between two stamps did not set its own, or set it out of order, nobody knows
+        which step the time belongs to: it is left out, and the rest is less than the latency.
+        """
+        order, named, done = list(STEPS), {}, 0
+        for name, ms in self.steps_ms().items():
+            place = order.index(name)
+            if place >= done and set(order[done:place]) <= set(OPTIONAL_STEPS):
+                named[name] = ms
+            done = place + 1
+        return named
 
     def path(self) -> list[tuple[str, int]]:
         """Return the stamps that end a step, in the order of their times.
