@@ -37,7 +37,7 @@ def naive(samples: Sequence[Sample]) -> float:
 
 
 def tailed(correlation: float, count: int = 2000) -> np.ndarray:
-    """Log-normal steps with a median of 1 ms and a mean of 2 ms, which share a part of their luck."""
+    """Log-normal steps, median 1 ms, mean 2 ms, which share a part of their luck."""
     rng = np.random.default_rng(3)
     shared, own = rng.normal(size=(count, 1)), rng.normal(size=(count, len(NAMES)))
     mixed = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
