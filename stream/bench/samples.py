@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from stream import wire
 from stream.report import Report
@@ -56,6 +56,8 @@ class Sample:
     objects: int = 0
     detection: Detection | None = None
     """The look whose answer was heard in this frame."""
+    painted_ns: int | None = None
+    """When a browser had painted it; None where it did not, or none was there."""
 
     @property
     def delivered_ns(self) -> int:
@@ -76,6 +78,11 @@ class Sample:
     def waiting_ms(self) -> float:
         """Time until the tracker was free for it."""
         return self.steps_ms().get(WAITING_STEP, 0.0)
+
+    @property
+    def glass_ms(self) -> float | None:
+        """From the origin to the paint."""
+        return None if self.painted_ns is None else (self.painted_ns - self.origin_ns) / 1e6
 
     def steps_ms(self) -> dict[str, float]:
         """Return the time of each step; they add up to the latency."""
@@ -121,6 +128,8 @@ class Run:
     report: Report
     started_ns: int = 0
     """When the pipeline was started."""
+    page: Mapping[str, Any] | None = None
+    """What is known of the browser that showed the page, if one did."""
 
     @property
     def detections(self) -> list[Detection]:
