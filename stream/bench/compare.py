@@ -21,7 +21,8 @@ LEAST_DROPS: Final = 0.01
 LOAD_APART: Final = 1.0
 """Difference of the load averages at the end of two measurements that is worth a word."""
 FIGURES: Final = ("p50", "p90")
-_COMPARED: Final = ("latency", "detecting", "quiet", "age", "interval", "model", "own", "detection")
+_COMPARED: Final = ("latency", "detecting", "quiet", "age", "interval", "model", "own", "painted",
+             "detection")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,11 @@ def notes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     for key, words in (("models", "weights"), ("input", "input"), ("versions", "versions")):
         if old.get(key) != new.get(key):
             found.append(f"{words} differ")
+    slept = [old.get("handicap_ms") or 0.0, new.get("handicap_ms") or 0.0]
+    if slept != [0.0, 0.0]:
+        found.append(f"the tracker slept in each frame: {slept[0]:g} and {slept[1]:g} ms")
+    if bool(old.get("page")) != bool(new.get("page")):
+        found.append("a browser showed the page in one only; it takes a part of the processor")
     if _settings(old) != _settings(new):
         found.append("configurations differ")
     loads = [float((_dig(data, "machine.load") or [0.0])[0]) for data in (old, new)]

@@ -78,6 +78,7 @@ def _repetition(part: Warm) -> dict[str, Any]:
         "cold_start_ms": part.cold_start_ms,
         "start_s": _start_s(part),
         **figures_of([part]).to_dict(),
+        "page": dict(part.run.page) if part.run.page is not None else None,
         "pipeline": {
             "frames": report.frames,
             "dropped": report.dropped,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from stream.bench.median_frame import MedianFrame, median_frame
 from stream.bench.samples import STEPS, Run, Sample
 from stream.bench.statistics import (
     Distribution,
@@ -31,6 +32,9 @@ SERIES: Final[dict[str, str]] = {
     "own": "everything else: latency less model",
     "waiting": "part of own: until the tracker was free",
     "idle": "own less waiting: what is left when the tracker is always free",
+    "painted": "from the due time to the paint in a browser",
+    "page": "part of that: from publishing, beside the way to the subscriber",
+    "painted_age": "age of what the browser shows, at every tick of the source",
     "detection": "one look of the detector, from asking to hearing",
 }
 
@@ -44,7 +48,9 @@ class Figures:
     steps: dict[str, Distribution]
     """By the stamp that ends each (`STEPS`), in order."""
     explained: float | None
-    """Sum of the steps' medians, of the median latency."""
+    """Sum of the steps' medians, of the median latency; below 1 where steps have tails."""
+    median_frame: MedianFrame
+    """Where the median latency goes, in times that add up."""
     due: int
     """Frames that were due after the warm-up."""
     delivered: int
@@ -68,6 +74,7 @@ class Figures:
             "drop_share": round(self.drop_share, 6),
             "fps": self.fps,
             "explained": self.explained,
+            "median_frame": self.median_frame.to_dict(),
             "series_ms": {name: values.to_dict() for name, values in self.series.items()},
             "steps_ms": {name: values.to_dict() for name, values in self.steps.items()},
             "interval_95_of_p50_ms": {
@@ -129,6 +136,7 @@ def figures_of(runs: Sequence[Warm]) -> Figures:
         series=series,
         steps=by_step,
         explained=explained(values["latency"], list(steps.values())),
+        median_frame=median_frame([sample for part in runs for sample in part.samples]),
         due=due,
         delivered=delivered,
         dropped=dropped,
@@ -155,6 +163,11 @@ def series_of(part: Warm) -> dict[str, list[float]]:
     out["age"] = ages_of(part).tolist()
     origins = [sample.origin_ns for sample in part.samples]
     out["peak_age"] = ((np.array(delivered[1:]) - np.array(origins[:-1])) / 1e6).tolist()
+    seen = [sample for sample in part.samples if sample.painted_ns is not None]
+    out["painted"] = [sample.glass_ms for sample in seen if sample.glass_ms is not None]
+    out["page"] = [ms - (s.stamps["published"] - s.origin_ns) / 1e6
+                   for s, ms in zip(seen, out["painted"], strict=True)]  # fmt: skip
+    out["painted_age"] = painted_ages_of(part).tolist()
     begin = part.samples[0].origin_ns if part.samples else 0
     out["detection"] = [
         (look.heard_ns - look.submitted_ns) / 1e6
@@ -177,6 +190,14 @@ def ages_of(part: Warm) -> np.ndarray:
     return ages_at_ticks(
         ticks_of(part), [s.delivered_ns for s in part.samples], [s.origin_ns for s in part.samples]
     )
+
+
+def painted_ages_of(part: Warm) -> np.ndarray:
+    """Return the age of what a browser shows at every tick, in milliseconds."""
+    seen = sorted((s.painted_ns, s.origin_ns) for s in part.samples if s.painted_ns is not None)
+    if len(seen) < 2:
+        return np.zeros(0)
+    return ages_at_ticks(ticks_of(part), [at for at, _ in seen], [origin for _, origin in seen])
 
 
 def ticks_of(part: Warm) -> list[int]:

@@ -16,13 +16,22 @@ from stream.offline import provenance
 from stream.sources.uri import redact, scheme_of
 
 
-def manifest(config: Config, command: list[str], models: bool) -> dict[str, Any]:
+def manifest(
+    config: Config,
+    command: list[str],
+    models: bool,
+    *,
+    page: bool = False,
+    handicap_ms: float = 0.0,
+) -> dict[str, Any]:
     """Return it as plain data; it holds no credentials.
 
     Args:
         config: The run's.
         command: The command line.
         models: Whether the models worked, or stand-ins.
+        page: Whether a browser showed the page meanwhile.
+        handicap_ms: How long the tracker slept in each frame.
     """
     plain = config.model_dump(mode="json")
     plain["source"]["uri"] = redact(config.source.uri)
@@ -33,6 +42,8 @@ def manifest(config: Config, command: list[str], models: bool) -> dict[str, Any]
         "backend": getattr(config.tracker, "backend", "torch"),
         "precision": precision(config) if models else None,
         "transport": config.transport.kind,
+        "page": page,
+        "handicap_ms": handicap_ms,
         "versions": provenance.versions(),
         "machine": machine(),
         "input": {"uri": redact(config.source.uri), "sha256": input_sha256(config)},

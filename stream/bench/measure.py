@@ -12,12 +12,14 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from stream import pipeline
+from stream.bench.browser import Browser, Visitor
 from stream.bench.collect import HIGH_WATER_MARK, Collector
 from stream.bench.figures import Figures, Warm, figures_of, warm
-from stream.bench.samples import Run
+from stream.bench.paints import join
+from stream.bench.samples import Run, Sample
 from stream.config import Config
 from stream.errors import MaskcastError, UsageError
-from stream.pipeline import INTERRUPTED, Observer
+from stream.pipeline import INTERRUPTED
 from stream.sources.uri import scheme_of
 
 SECONDS: Final = 30.0
@@ -54,13 +56,13 @@ class Point:
         return "captured" if not known else f"intended in {known} of {len(samples)} frames"
 
 
-def measure(config: Config, parts: str, observer: Observer | None = None) -> Run:
+def measure(config: Config, parts: str, browser: Browser | None = None) -> Run:
     """Run a pipeline to its end and return what a subscriber saw of it.
 
     Args:
         config: The run; where it publishes is replaced by a socket of our own, the page is off.
         parts: `module:attribute` of what the stages carry.
-        observer: Hears about the run while it goes.
+        browser: Shows the page, which is on then, and says what it painted.
 
     Raises:
         MaskcastError: The run failed; the first line of its report.
@@ -75,12 +77,13 @@ def measure(config: Config, parts: str, observer: Observer | None = None) -> Run
                     update={"endpoint": endpoint, "high_water_mark": HIGH_WATER_MARK}
                 ),
                 "control": config.control.model_copy(update={"endpoint": None}),
-                "web": config.web.model_copy(update={"enabled": False}),
+                "web": config.web.model_copy(update=_web(browser is not None)),
             }
         )
         started_ns = time.monotonic_ns()
         with Collector(endpoint, config.stream) as collector:
-            report = pipeline.run(run_config, observer, parts=parts)
+            visitor = Visitor(browser) if browser is not None else None
+            report = pipeline.run(run_config, visitor, parts=parts)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if report.exit == INTERRUPTED:
@@ -89,17 +92,39 @@ def measure(config: Config, parts: str, observer: Observer | None = None) -> Run
         error = MaskcastError(report.errors[0] if report.errors else "the run failed")
         error.exit_status = report.exit
         raise error
+    samples, page = collector.samples(), None
+    if browser is not None:
+        samples, page = _painted(samples, browser)
     return Run(
-        collector.samples(),
+        samples,
         report.source.get("fps"),
         bool(report.source.get("live")),
         report,
         started_ns,
+        page,
     )
 
 
+def _web(shown: bool) -> dict[str, Any]:
+    """Return the section of a page that only our own browser is to see, or of none."""
+    return {"enabled": shown, "host": "127.0.0.1", "port": 0, "control": False}
+
+
+def _painted(samples: list[Sample], browser: Browser) -> tuple[list[Sample], dict[str, Any]]:
+    """Ask the browser what it painted, and when."""
+    clock, paints = browser.clock(), browser.paints()
+    if not paints:
+        raise MaskcastError("the browser painted nothing; give it more --seconds")
+    facts = {
+        "browser": browser.version,
+        "paints": len(paints),
+        "clock_error_ms": round(clock.error_ns / 1e6, 4),
+    }
+    return join(samples, paints, clock), facts
+
+
 def measure_all(
-    points: Sequence[Point], repeat: int, parts: str, observer: Observer | None = None
+    points: Sequence[Point], repeat: int, parts: str, browser: Browser | None = None
 ) -> Iterator[tuple[Point, int]]:
     """Measure all loads, interleaved: every load once, then every load again.
 
@@ -109,7 +134,7 @@ def measure_all(
         points: Filled with what was measured.
         repeat: Repetitions of each.
         parts: `module:attribute` of what the stages carry.
-        observer: Hears about each run.
+        browser: Shows the page of each.
 
     Yields:
         Each load and the number of its repetition, from 1, after it was measured.
@@ -119,7 +144,7 @@ def measure_all(
     """
     for number in range(1, repeat + 1):
         for point in points:
-            run = measure(point.config, parts, observer)
+            run = measure(point.config, parts, browser)
             if not run.samples:
                 raise MaskcastError(
                     f"{point.config.seconds or 0:g} s brought no result; give it more --seconds"
@@ -128,12 +153,12 @@ def measure_all(
             yield point, number
 
 
-def measure_throughput(point: Point, parts: str, observer: Observer | None = None) -> None:
+def measure_throughput(point: Point, parts: str) -> None:
     """Measure how many frames a second a load takes when it is fed as it asks (closed loop)."""
     config = point.config.model_copy(deep=True)
     config.source.uri = with_field(config.source.uri, "live", "0")
     config.seconds = min(config.seconds or THROUGHPUT_S, THROUGHPUT_S)
-    run = measure(config, parts, observer)
+    run = measure(config, parts)
     if run.samples:
         point.throughput = warm(run)
 

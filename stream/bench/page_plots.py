@@ -21,9 +21,18 @@ _QUANTILES: Final = 300
 
 
 def waterfall(figures: Figures) -> str:
-    """Draw the steps' medians end to end, and how far the 90th percentile of each reaches."""
+    """Draw the steps end to end, and how far the 90th percentile of each reaches.
+
+    They are the median frame's, which end at the median latency; where too few frames lie near it,
+    the steps' own medians.
+    """
     steps = [(name, values) for name, values in figures.steps.items() if values.count]
-    medians = [values.percentiles["p50"] or values.mean or 0.0 for _, values in steps]
+    middle = figures.median_frame.steps_ms
+    kind_of = "median frame" if middle else "median"
+    medians = [
+        middle.get(name, 0.0) if middle else values.percentiles["p50"] or values.mean or 0.0
+        for name, values in steps
+    ]
     total = sum(medians) or 1.0
     scale = (_WIDTH - _LEFT - _RIGHT) / total
     out, at = [], 0.0
@@ -49,8 +58,9 @@ def waterfall(figures: Figures) -> str:
     height = len(steps) * _ROW + 8
     return (
         '<figure class="waterfall"><figcaption><i style="background:var(--truth)"></i>ours'
-        '<i style="background:var(--result)"></i>models · median, line to the 90th percentile'
-        f'</figcaption><svg viewBox="0 0 {_WIDTH} {height}" role="img" '
+        '<i style="background:var(--result)"></i>models'
+        f" · {kind_of}, line to the 90th percentile</figcaption>"
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" '
         f'aria-label="Waterfall of the steps">{"".join(out)}</svg></figure>'
     )
 

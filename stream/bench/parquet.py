@@ -69,6 +69,7 @@ def rows(points: Sequence[Point]) -> list[dict[str, Any]]:
                     "dropped": sum(sample.dropped.values()),
                 }
                 row |= {f"{name}_ns": sample.stamps.get(name) for name in _STAMPS}
+                row["painted_ns"] = sample.painted_ns
                 out.append(row)
     return out
 
@@ -79,4 +80,6 @@ def _schema(pyarrow: Any) -> Any:
         "frame": pyarrow.int64(), "origin_ns": pyarrow.int64(), "latency_ms": pyarrow.float64(),
         "objects": pyarrow.int32(), "detecting": pyarrow.bool_(), "dropped": pyarrow.int64(),
     }  # fmt: skip
-    return pyarrow.schema([*types.items(), *((f"{name}_ns", pyarrow.int64()) for name in _STAMPS)])
+    return pyarrow.schema(
+        [*types.items(), *((f"{name}_ns", pyarrow.int64()) for name in (*_STAMPS, "painted"))]
+    )

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +37,43 @@ from stream.synth.timecode import read_timecode
 OBJECTS: Final = 8
 RADIUS: Final = 1 / 16
 """Of a stand-in's object, in heights of the frame."""
+HANDICAP: Final = "MASKCAST_HANDICAP_MS"
+"""Environment variable: how long the tracker sleeps in each frame; stages inherit it."""
+
+
+@contextlib.contextmanager
+def handicap(ms: float) -> Iterator[None]:
+    """Let trackers of runs that are started meanwhile sleep in each frame.
+
+    Args:
+        ms: For how long, in milliseconds; 0: they do not.
+    """
+    before = os.environ.pop(HANDICAP, None)
+    if ms:
+        os.environ[HANDICAP] = str(ms)
+    try:
+        yield
+    finally:
+        os.environ.pop(HANDICAP, None)
+        if before is not None:
+            os.environ[HANDICAP] = before
+
+
+def handicapped(core: TrackerCore) -> TrackerCore:
+    """Return a core that sleeps after each step for as long as the environment says."""
+    seconds = float(os.environ.get(HANDICAP, "0")) / 1e3
+    if not seconds:
+        return core
+    quick = core.step
+
+    def step(frame: Frame, detector: DetectorClient) -> Masks:
+        masks = quick(frame, detector)
+        time.sleep(seconds)
+        masks.stamps["tracked"] = time.monotonic_ns()
+        return masks
+
+    core.step = step  # type: ignore[method-assign]
+    return core
 
 
 class CodeReader:
@@ -166,8 +206,8 @@ class BenchParts:
     def tracker(self, config: Config) -> TrackerCore:
         """Make the tracker's core."""
         if not self._models:
-            return StandInTracker(config.detector.every_n_frames)
-        return self._real.tracker(config)
+            return handicapped(StandInTracker(config.detector.every_n_frames))
+        return handicapped(self._real.tracker(config))
 
     def detector(self, config: Config) -> DetectorCore:
         """Make the detector's core."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from stream import wire
 from stream.report import Report
@@ -27,6 +27,8 @@ STEPS: Final[dict[str, str]] = {
 MODEL_STEPS: Final = ("encoded", "tracked")
 """Steps that models work in; everything else is ours."""
 WAITING_STEP: Final = "picked"
+OPTIONAL_STEPS: Final = ("captured", "decoded")
+"""Stamps that a frame may lack: captured before it was due, or never encoded."""
 _DETECTION: Final = ("submitted", "taken", "answered", "heard")
 
 
@@ -54,6 +56,8 @@ class Sample:
     objects: int = 0
     detection: Detection | None = None
     """The look whose answer was heard in this frame."""
+    painted_ns: int | None = None
+    """When a browser had painted it; None where it did not, or none was there."""
 
     @property
     def delivered_ns(self) -> int:
@@ -75,6 +79,11 @@ class Sample:
         """Time until the tracker was free for it."""
         return self.steps_ms().get(WAITING_STEP, 0.0)
 
+    @property
+    def glass_ms(self) -> float | None:
+        """From the origin to the paint."""
+        return None if self.painted_ns is None else (self.painted_ns - self.origin_ns) / 1e6
+
     def steps_ms(self) -> dict[str, float]:
         """Return the time of each step; they add up to the latency."""
         before, steps = self.origin_ns, {}
@@ -82,6 +91,20 @@ class Sample:
             steps[name] = (time_ns - before) / 1e6
             before = time_ns
         return steps
+
+    def named_ms(self) -> dict[str, float]:
+        """Return the time of each step that begins where the step before it ends.
+
+        Where a stage between two stamps did not set its own, or set it out of order, nobody knows
+        which step the time belongs to: it is left out, and the rest is less than the latency.
+        """
+        order, named, done = list(STEPS), {}, 0
+        for name, ms in self.steps_ms().items():
+            place = order.index(name)
+            if place >= done and set(order[done:place]) <= set(OPTIONAL_STEPS):
+                named[name] = ms
+            done = place + 1
+        return named
 
     def path(self) -> list[tuple[str, int]]:
         """Return the stamps that end a step, in the order of their times.
@@ -105,6 +128,8 @@ class Run:
     report: Report
     started_ns: int = 0
     """When the pipeline was started."""
+    page: Mapping[str, Any] | None = None
+    """What is known of the browser that showed the page, if one did."""
 
     @property
     def detections(self) -> list[Detection]:

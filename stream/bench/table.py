@@ -9,8 +9,9 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from stream.bench.figures import SERIES, figures_of
+from stream.bench.figures import SERIES, Figures, figures_of
 from stream.bench.measure import Point
+from stream.bench.median_frame import WORDS
 from stream.bench.samples import STEPS
 from stream.bench.statistics import PERCENTILES, Distribution, key_of
 
@@ -58,13 +59,22 @@ def summary(point: Point) -> list[str]:
         f"frames; first frame {', '.join(shown(part.cold_start_ms) for part in runs)} ms",
     ]
     if figures.explained is not None:
-        lines.append(
-            f"the steps' medians add up to {100 * figures.explained:.1f} % of the median latency"
-        )
+        lines.append(_sums(figures))
     if point.throughput is not None:
         fps = figures_of([point.throughput]).fps
         lines.append(f"fed as fast as it takes frames (closed loop): {fps or 0:.1f} a second")
     return lines
+
+
+def _sums(figures: Figures) -> str:
+    middle = figures.median_frame
+    medians = f"the steps' own medians add up to {100 * (figures.explained or 0):.1f} %"
+    if middle.explained is None:
+        return f"{medians} of the median latency; too few frames lie near it to say more"
+    return (
+        f"the median frame ({WORDS}; {middle.frames} of them): its steps add up to "
+        f"{100 * middle.explained:.1f} % of the median latency; {medians}"
+    )
 
 
 def _show_point(point: Point, console: Console) -> None:
@@ -72,18 +82,20 @@ def _show_point(point: Point, console: Console) -> None:
     for line in summary(point):
         console.print(line, highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("ms", *map(key_of, PERCENTILES), "max", "std", "n", ""):
+    for name in ("ms", *map(key_of, PERCENTILES), "max", "std", "median frame", "n", ""):
         table.add_column(name, justify="left" if name in ("ms", "") else "right")
     figures = point.overall
     for name, words in SERIES.items():
         if figures.series[name].count:
-            table.add_row(name, *_cells(figures.series[name]), words)
+            table.add_row(name, *_cells(figures.series[name], None), words)
     table.add_section()
     for name, values in figures.steps.items():
-        table.add_row(f"  {name}", *_cells(values), STEPS[name])
+        middle = figures.median_frame.steps_ms.get(name)
+        table.add_row(f"  {name}", *_cells(values, middle), STEPS[name])
     console.print(table)
 
 
-def _cells(values: Distribution) -> list[str]:
+def _cells(values: Distribution, middle: float | None) -> list[str]:
     found = [values.percentiles[key_of(percent)] for percent in PERCENTILES]
-    return [*map(shown, (*found, values.max, values.std)), str(values.count)]
+    part = "" if middle is None else shown(middle)
+    return [*map(shown, (*found, values.max, values.std)), part, str(values.count)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -46,6 +47,21 @@ class Outputs:
             check_installed()
 
 
+@dataclass(frozen=True, slots=True)
+class How:
+    """What is measured of each load."""
+
+    repeat: int
+    parts: str
+    """`module:attribute` of what the stages carry."""
+    closed_loop: bool = True
+    """Whether throughput is measured too."""
+    page: bool = False
+    """Whether a browser shows the page, and paints are measured."""
+    handicap_ms: float = 0.0
+    """How long the tracker sleeps in each frame."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("bench")(bench)
@@ -78,6 +94,19 @@ def bench(
     closed_loop: Annotated[
         bool, typer.Option(help="Measure throughput too, in a run of its own.")
     ] = True,
+    page: Annotated[
+        bool,
+        typer.Option("--page", help="Measure paints, too: a headless Chromium shows the page."),
+    ] = False,
+    handicap_ms: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="MS",
+            help="Let the tracker sleep so long in each frame: to see whether a change of that "
+            "size would be found on this machine.",
+        ),
+    ] = 0.0,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all figures.")
     ] = None,
@@ -120,7 +149,8 @@ def bench(
     parts = WITHOUT_MODELS if no_models else PARTS
     if streams_under is not None:
         return search_streams(config, overrides, parts, streams_under, json_file)
-    return start(config, overrides, outputs, sweep or [], repeat, parts, closed_loop)
+    how = How(repeat, parts, closed_loop, page, handicap_ms)
+    return start(config, overrides, outputs, sweep or [], how)
 
 
 def compare_results(before: Path, after: Path, bound_percent: float) -> int:
@@ -182,9 +212,7 @@ def start(
     overrides: dict[str, Any],
     outputs: Outputs,
     sweeps: Sequence[str],
-    repeat: int,
-    parts: str,
-    closed_loop: bool,
+    how: How,
 ) -> int:
     """Measure, show, write.
 
@@ -193,9 +221,7 @@ def start(
         overrides: Values by dotted key that win over it.
         outputs: Where results go.
         sweeps: Loads, `KEY=V1,V2` each.
-        repeat: Repetitions of each load.
-        parts: `module:attribute` of what the stages carry.
-        closed_loop: Whether throughput is measured too.
+        how: What is measured.
 
     Returns:
         The exit status.
@@ -204,6 +230,7 @@ def start(
         MaskcastError: A run failed, or what was asked for cannot be.
     """
     from stream.bench import table
+    from stream.bench.browser import Browser, find_browser
     from stream.bench.measure import (
         SECONDS,
         InterruptedRun,
@@ -212,28 +239,33 @@ def start(
         measure_throughput,
         sweep,
     )
+    from stream.bench.parts import handicap
     from stream.config import load
     from stream.errors import MaskcastError
 
     outputs.check()
+    browser_path = find_browser() if how.page else None
     config = load(path, overrides)
     if config.seconds is None and config.frames is None:
         config.seconds = SECONDS
     points = sweep(config, sweeps)
     partial, failed = False, None
     try:
-        for point, number in measure_all(points, repeat, parts):
-            _say(f"{point.name or 'run'} {number} of {repeat}: {_line(point)}")
-        for point in points:
-            if closed_loop and has_throughput(point.config):
-                measure_throughput(point, parts)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(handicap(how.handicap_ms))
+            browser = stack.enter_context(Browser(browser_path)) if browser_path else None
+            for point, number in measure_all(points, how.repeat, how.parts, browser):
+                _say(f"{point.name or 'run'} {number} of {how.repeat}: {_line(point)}")
+            for point in points:
+                if how.closed_loop and has_throughput(point.config):
+                    measure_throughput(point, how.parts)
     except (InterruptedRun, KeyboardInterrupt):
         partial = True
     except MaskcastError as error:
         partial, failed = True, error
     if any(point.runs for point in points):
         table.show(points)
-        _write(outputs, points, parts != WITHOUT_MODELS, partial)
+        _write(outputs, points, how, partial)
     if failed is not None:
         raise failed  # after what was measured before it is safe
     if partial:
@@ -250,7 +282,7 @@ def _line(point: Point) -> str:
     return f"{figures.delivered} frames, latency p50 {shown} ms"
 
 
-def _write(outputs: Outputs, points: Sequence[Point], models: bool, partial: bool) -> None:
+def _write(outputs: Outputs, points: Sequence[Point], how: How, partial: bool) -> None:
     from stream.bench.document import document
     from stream.bench.manifest import manifest
     from stream.bench.overhead import stamping_us
@@ -258,7 +290,13 @@ def _write(outputs: Outputs, points: Sequence[Point], models: bool, partial: boo
 
     data: dict[str, Any] = {}
     if outputs.json is not None or outputs.html is not None:
-        about = manifest(points[0].config, ["maskcast", *sys.argv[1:]], models)
+        about = manifest(
+            points[0].config,
+            ["maskcast", *sys.argv[1:]],
+            how.parts != WITHOUT_MODELS,
+            page=how.page,
+            handicap_ms=how.handicap_ms,
+        )
         data = document(points, about, stamping_us(), partial)
     if outputs.json is not None:
         write_json(outputs.json, data)

@@ -14,7 +14,11 @@ import numpy as np
 import pytest
 
 import stream.commands.bench as command
+from stream.bench.browser import find_browser
+from stream.bench.compare import notes
+from stream.bench.parts import HANDICAP
 from stream.cli import main
+from stream.errors import UsageError
 
 TESTS = Path(__file__).parents[1]
 CLOCK = "clock://cells?objects=2&width=192&height=160&fps=40&loop=4"
@@ -107,6 +111,48 @@ def test_equal_runs_are_equal_and_twenty_milliseconds_in_the_tracker_are_found_t
     said = capsys.readouterr().out
     assert "the step that got slower: tracked" in said
     assert maskcast("--compare", files[0], files[2], "--bound", 400) == 0
+
+
+def test_a_handicap_is_in_the_tracker_and_on_record(maskcast: Any, tmp_path: Path) -> None:
+    base = ["--no-models", "--transport", "inproc", "--seconds", 1.5, "--no-closed-loop"]
+    files = [tmp_path / f"{name}.json" for name in "ab"]
+    for path, more in zip(files, ([], ["--handicap-ms", 15]), strict=True):
+        assert maskcast(maskcast.config, *base, *more, "--repeat", 2, "--json", path) == 0
+    quick, slow = (measured(path)["points"][0]["overall"]["steps_ms"] for path in files)
+    assert slow["tracked"]["p50"] - quick["tracked"]["p50"] == pytest.approx(15, abs=4)
+    assert [measured(path)["manifest"]["handicap_ms"] for path in files] == [0, 15]
+    assert HANDICAP not in os.environ
+    assert "the tracker slept in each frame: 0 and 15 ms" in notes(*map(measured, files))
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(240)
+def test_a_browser_says_when_it_painted(maskcast: Any, tmp_path: Path) -> None:
+    try:
+        find_browser()
+    except UsageError as error:
+        pytest.skip(str(error))
+    path = tmp_path / "r.json"
+    assert maskcast(
+        maskcast.config, "--page", "--no-models", "--transport", "inproc", "--seconds", 6,
+        "--repeat", 1, "--no-closed-loop", "--json", path,
+    ) == 0  # fmt: skip
+    data = measured(path)
+    assert data["manifest"]["page"] is True
+    (found,) = data["points"][0]["repetitions"]
+    assert "Chrom" in found["page"]["browser"]
+    series = found["series_ms"]
+    assert 0 < series["painted"]["count"] <= found["page"]["paints"]
+    assert series["painted"]["mean"] > series["page"]["mean"] > 0
+    assert "published" in found["steps_ms"]
+
+
+def test_a_page_without_a_browser_is_refused_before_anything_runs(
+    maskcast: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert maskcast(maskcast.config, "--page") == 2
+    assert "apt-get install chromium" in capsys.readouterr().err
 
 
 def test_a_saturated_run_publishes_what_is_young(maskcast: Any, tmp_path: Path) -> None:

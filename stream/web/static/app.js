@@ -2,6 +2,7 @@
 
 import { byId, duration, element, figure, fill, short } from "./dom.js";
 import * as hand from "./hand.js";
+import { notePaint } from "./paints.js";
 import * as question from "./question.js";
 import { SPARK_STEPS, drawSpark } from "./sparks.js";
 
@@ -45,6 +46,7 @@ async function show(socket, data) {
     const drawn = await showPicture(jpeg);
     if (drawn) hand.showObjects(header);
     showFrame(header);
+    if (drawn) notePaint(header.frame);
   } finally {
     if (socket.readyState === WebSocket.OPEN) socket.send(`ack ${header.number}`);
   }
