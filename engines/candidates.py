@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from engines.detection import DetectorSettings
+from engines.finder import Spots
 from engines.proposals import (
     coverage,
     grid_points,
@@ -46,7 +47,12 @@ class Candidates:
 
 
 def propose(
-    decode: Decode, heat: torch.Tensor, settings: DetectorSettings, *, everywhere: bool
+    decode: Decode,
+    heat: torch.Tensor,
+    settings: DetectorSettings,
+    *,
+    everywhere: bool,
+    spots: Spots | None = None,
 ) -> Candidates:
     """Prompt the decoder.
 
@@ -55,6 +61,8 @@ def propose(
         heat: (rows, columns) probabilities, the best of all labels.
         settings: Thresholds.
         everywhere: Whether a grid of clicks over the whole frame is decoded as well.
+        spots: Where the segmenter's finder tells objects. They take the place of clicks where it is
+            warm, and are asked with a box and without.
     """
     threshold = 0.0 if settings.accept_best else settings.peak_threshold
     most = settings.max_prompts
@@ -63,9 +71,14 @@ def propose(
     if len(points):
         points, boxes = points[:most], boxes[:most]
         parts.append((points, *decode(points, boxes), False))
-    points = _warm_clicks(heat, threshold, settings.sweep_grid)[:most]
-    if len(points):
-        parts.append((points, *decode(points, None), False))
+    if spots is None:
+        points = _warm_clicks(heat, threshold, settings.sweep_grid)[:most]
+        if len(points):
+            parts.append((points, *decode(points, None), False))
+    elif len(spots):
+        for sides in (spots.boxes, None):
+            logits, quality = decode(spots.points, sides)
+            parts.append((spots.points, logits, quality * spots.scores.sqrt(), False))
     if everywhere:
         points = grid_points(heat, settings.recall_grid, float("-inf"))
         parts.append((points, *decode(points, None), True))

@@ -24,6 +24,7 @@ from engines.errors import ModelError
 from engines.exemplars import Exemplar, ExemplarBook, learn
 from engines.exported.heads import ExportedDecoder
 from engines.features import Features
+from engines.finder import Finder, find_spots
 from engines.findings import Words, findings
 from engines.pieces import one_piece
 from engines.proposals import coverage
@@ -56,6 +57,7 @@ class TextDetector:
         device: A torch device.
         runners: Exported networks by the names of `engines.networks`: the mask decoder, the towers,
             or both; what is not there runs as modules.
+        finder: Tells where objects are, whatever the texts; None to look where CLIP is warm.
 
     Attributes:
         exemplars: What was shown so far, by label.
@@ -75,6 +77,7 @@ class TextDetector:
         rendered_prompts: bool = False,
         device: str = "cpu",
         runners: Mapping[str, Runner] | None = None,
+        finder: Finder | None = None,
     ) -> None:
         require_plain_vit(clip.visual)
         self._runners = runners or {}
@@ -90,6 +93,7 @@ class TextDetector:
         self._bank = bank
         self._rendered = rendered_prompts
         decode = self._runners.get("mask_decoder")
+        self._finder = None if finder is None else finder.to(self.device).eval()
         self._decoder = ExportedDecoder(self._sam, decode) if decode else None
         self.settings = settings
         self.exemplars = ExemplarBook()
@@ -302,7 +306,10 @@ class TextDetector:
             return self._decode(features, points, boxes)
 
         everywhere = use.recall_every > 0 and self.looks % use.recall_every == 0
-        found = propose(decode, heat, use, everywhere=everywhere)
+        spots = None
+        if self._finder is not None:
+            spots = find_spots(self._finder, features, use.finder_threshold, use.max_prompts)
+        found = propose(decode, heat, use, everywhere=everywhere, spots=spots)
         if not len(found):
             return found
         if use.one_piece:

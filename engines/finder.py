@@ -13,13 +13,17 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from engines.checkpoint import RANDOM, sha256
 from engines.errors import ModelError
 from engines.features import Features
 
+FINDER_FILE = "maskcast_finder.safetensors"
+#: Key of the file's metadata with the SHA-256 of the segmenter's weights.
+MADE_FOR = "segmenter_sha256"
 #: Pixels between cells of the finest map.
 STRIDE_PX = 4
 #: A distance of exp(0) in pixels of the model's input.
@@ -128,6 +132,35 @@ def spots_of(heat: Tensor, sides: Tensor, threshold: float, most: int) -> Spots:
     return Spots(points, boxes.clamp(0.0, 1.0), heat[rows, columns])
 
 
+def finder_beside(origin: str) -> Finder | None:
+    """Load the finder that belongs to a segmenter's weights; None where they have none.
+
+    Args:
+        origin: Where the weights came from, as `Loaded.origin` says. Beside `X_sam2.safetensors`
+            lies `X_finder.safetensors`, beside others `maskcast_finder.safetensors`.
+
+    Raises:
+        ModelError: The file is none, or of another network or other weights.
+    """
+    weights = Path(origin)
+    named, ending = weights.name, "_sam2.safetensors"
+    own = named.removesuffix(ending) + "_finder.safetensors" if named.endswith(ending) else ""
+    path = weights.parent / (own or FINDER_FILE)
+    if origin.startswith(RANDOM) or not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            made_for = (file.metadata() or {}).get(MADE_FOR)
+    except (OSError, SafetensorError) as error:
+        raise _refused(path, error) from error
+    if made_for is not None and made_for != sha256(weights):
+        raise ModelError(
+            f"{path}: made for other weights than {weights.name} (SHA-256 {made_for[:12]}...); "
+            "put the finder there that was trained with them, or take the file away"
+        )
+    return load_finder(path)
+
+
 def load_finder(path: Path) -> Finder:
     """Load a head from the safetensors file that training wrote.
 
@@ -142,8 +175,12 @@ def load_finder(path: Path) -> Finder:
         finder = Finder(fine, middle, coarse, state["fine.weight"].shape[0])
         finder.load_state_dict(state, strict=True)
     except (OSError, SafetensorError, KeyError, IndexError, RuntimeError) as error:
-        raise ModelError(
-            f"{path}: not the weights of a finder ({str(error).splitlines()[0]}); give what "
-            "maskcast train micro wrote, or take the file away"
-        ) from error
+        raise _refused(path, error) from error
     return finder.eval()
+
+
+def _refused(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{path}: not the weights of a finder ({str(error).splitlines()[0]}); give what "
+        "maskcast train micro wrote, or take the file away"
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def export_weights(state: dict[str, Tensor], path: Path) -> str:
+def export_weights(
+    state: dict[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
+) -> str:
     """Write a state dict as fp16 safetensors, atomically; returns the file's sha256."""
     half = {
         name: (value.half() if value.is_floating_point() else value).contiguous().clone()
@@ -74,7 +76,7 @@ def export_weights(state: dict[str, Tensor], path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with _written(partial, path):
-        save_file(half, partial, metadata={"format": "pt"})
+        save_file(half, partial, metadata={"format": "pt", **(metadata or {})})
         partial.chmod(0o644)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

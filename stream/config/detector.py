@@ -78,6 +78,10 @@ class DetectorConfig(Section):
     passes. Beside more than 1, `verify` is pooled or crop."""
     peak_threshold: Fraction = 0.35
     max_prompts: Annotated[int, Field(ge=1)] = 96
+    finder: bool = True
+    """Ask the finder where objects are, if one lies beside the tracker's weights, as `micro`'s."""
+    finder_threshold: Fraction = 0.3
+    """Lowest score of a place that it tells."""
     sweep_grid: Annotated[int, Field(ge=0, le=64)] | None = None
     """Side of the grid of clicks laid over warm regions, beside the regions' boxes and the peaks;
     0 for none; null: 16 for `micro`, 0 else."""

@@ -16,6 +16,7 @@ from engines.calibration import calibration
 from engines.detector import DetectorSettings, Found, Shown, TextDetector
 from engines.errors import ModelError
 from engines.features import Features
+from engines.finder import finder_beside
 from engines.registry import (
     check_device,
     clip_engines,
@@ -131,6 +132,7 @@ class DetectCore:
             rendered_prompts=self._tracker.model in RENDERED_PROMPTS,
             device=config.device,
             runners=runners,
+            finder=finder_beside(sam.origin) if config.finder else None,
         )
 
 
@@ -159,6 +161,7 @@ def detector_settings(
         clip_size_px=clip_size_px,
         peak_threshold=config.peak_threshold,
         max_prompts=config.max_prompts,
+        finder_threshold=config.finder_threshold,
         sweep_grid=(SWEEP_OF_MICRO if micro else 0) if sweep is None else sweep,
         recall_every=config.recall_every,
         recall_grid=config.recall_grid,

@@ -8,9 +8,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from engines.checkpoint import sha256
 from engines.errors import ModelError
 from engines.features import Features
-from engines.finder import STRIDE_PX, Finder, find_spots, load_finder, spots_of
+from engines.finder import (
+    FINDER_FILE,
+    MADE_FOR,
+    STRIDE_PX,
+    Finder,
+    find_spots,
+    finder_beside,
+    load_finder,
+    spots_of,
+)
 
 
 def maps(batch: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -99,3 +109,27 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"no")
     with pytest.raises(ModelError, match="not the weights of a finder"):
         load_finder(path)
+
+
+def test_the_finder_beside_the_weights(tmp_path: Path) -> None:
+    weights = tmp_path / "x_sam2.safetensors"
+    weights.write_bytes(b"weights")
+    assert finder_beside(str(weights)) is None
+    finder = Finder(4, 8, 16, 8)
+    path = tmp_path / "x_finder.safetensors"
+    save_file(finder.state_dict(), path)
+    assert finder_beside(str(weights)) is not None
+    save_file(finder.state_dict(), path, metadata={MADE_FOR: sha256(weights)})
+    assert finder_beside(str(weights)) is not None
+    save_file(finder.state_dict(), path, metadata={MADE_FOR: "0" * 64})
+    with pytest.raises(ModelError, match="made for other weights than x_sam2"):
+        finder_beside(str(weights))
+    path.write_bytes(b"no")
+    with pytest.raises(ModelError, match="not the weights of a finder"):
+        finder_beside(str(weights))
+    assert finder_beside("random:3") is None
+    other = tmp_path / "model.safetensors"
+    other.write_bytes(b"weights")
+    assert finder_beside(str(other)) is None
+    save_file(finder.state_dict(), tmp_path / FINDER_FILE)
+    assert finder_beside(str(other)) is not None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.finder import MADE_FOR
 from train.checkpoint import export_weights, load_checkpoint, save_checkpoint
 from train.interrupts import asked_to_stop
 from train.micro.trainer import Trainer
@@ -40,7 +41,8 @@ def train(
     """Train until the steps or the minutes are used up, or someone stops it.
 
     The folder gets `last.pt`, `log.jsonl`, `loss.png` and the pictures of `look`; once all steps
-    are done also what the trainer keeps, `weights.safetensors` first of all, in fp16.
+    are done also `weights.safetensors`, the averaged weights in fp16, and the heads that the
+    trainer keeps, which say what weights they are for.
 
     Args:
         trainer: at its start; a checkpoint in the folder is continued.
@@ -82,8 +84,9 @@ def train(
         _draw(folder)
     done = trainer.step >= steps
     if first and done:
-        for name, weights in trainer.kept().items():
-            export_weights(weights, folder / f"{name}.safetensors")
+        digest = export_weights(trainer.average.shadow, folder / "weights.safetensors")
+        for name, weights in trainer.kept_heads().items():
+            export_weights(weights, folder / f"{name}.safetensors", {MADE_FOR: digest})
     trainer.ranks.wait()
     if stopping():
         raise KeyboardInterrupt

@@ -28,6 +28,7 @@ from train.ranks import Ranks, join
 PARTS = ("films", "segmenter", "clip", "calibration")
 RECIPE = "recipe.json"
 NAMES = {"segmenter": "micro_sam2.safetensors", "clip": "micro_clip.safetensors"}
+FINDER = "micro_finder.safetensors"
 CALIBRATION = "micro_calibration.json"
 
 
@@ -183,15 +184,18 @@ def _calibration(run: Run, ranks: Ranks, say: Callable[[str], None]) -> bool:
         return False
     package = run.out / "package"
     package.mkdir(exist_ok=True)
-    for part, name in NAMES.items():
-        os.replace(_copied(run.out / part / "weights.safetensors", package), package / name)
+    files = {name: run.out / part / "weights.safetensors" for part, name in NAMES.items()}
+    if (finder := run.out / "segmenter" / "finder.safetensors").is_file():
+        files[FINDER] = finder
+    for name, source in files.items():
+        os.replace(_copied(source, package), package / name)
     recipe = run.recipe.calibration
     sam2, clip = (package / NAMES[part] for part in ("segmenter", "clip"))
     try:
         calibrate_files(sam2, clip, recipe.films, recipe.frames, package / CALIBRATION)
     except ValueError as error:
         raise MaskcastError(f"{package}: scores cannot be calibrated: {error}") from error
-    sums = [f"{sha256(package / name)}  {name}\n" for name in sorted(NAMES.values())]
+    sums = [f"{sha256(package / name)}  {name}\n" for name in sorted(files)]
     (package / "SHA256SUMS").write_text("".join(sums), "utf-8")
     say(f"the models are in {package}")
     return True

@@ -80,18 +80,13 @@ class SegmenterTrainer(Trainer):
         heads = nn.ModuleDict({"dense": self._dense, "finder": self._finder})
         super().__init__(model, heads, schedule, seed, ranks)
 
-    def kept(self) -> dict[str, dict[str, Tensor]]:
-        """The segmenter, and the finder where there was a second round."""
-        kept = super().kept()
-        if self.recipe.second_round:
-            weights = self.heads_average.shadow.items()
-            beginning = "finder."
-            kept["finder"] = {
-                name.removeprefix(beginning): value
-                for name, value in weights
-                if name.startswith(beginning)
-            }
-        return kept
+    def kept_heads(self) -> dict[str, dict[str, Tensor]]:
+        """The finder, where there was a second round."""
+        if not self.recipe.second_round:
+            return {}
+        beginning = "finder."
+        weights = self.heads_average.shadow.items()
+        return {"finder": {k.removeprefix(beginning): v for k, v in weights if beginning in k}}
 
     def _in_second_round(self, step: int) -> bool:
         return 0 < self.recipe.second_round <= step

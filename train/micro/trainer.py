@@ -116,9 +116,9 @@ class Trainer(ABC):
             "heads_average": self.heads_average.shadow,
         }
 
-    def kept(self) -> dict[str, dict[str, Tensor]]:
-        """What is exported once all steps are done, by the names of the files."""
-        return {"weights": self.average.shadow}
+    def kept_heads(self) -> dict[str, dict[str, Tensor]]:
+        """Heads that are exported beside the weights, by the names of their files."""
+        return {}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state`."""
