@@ -7,7 +7,8 @@ from stream.errors import MaskcastError
 from stream.logs import RunLog, redact
 from stream.pipeline.account import Snapshot
 from stream.pipeline.observer import Observer
-from stream.pipeline.supervisor import INTERRUPTED, Supervisor
+from stream.pipeline.supervisor import Supervisor
+from stream.pipeline.verdict import INTERRUPTED
 from stream.report import Report, digest
 
 __all__ = ["INTERRUPTED", "PARTS", "Observer", "Snapshot", "run"]

@@ -17,14 +17,16 @@ from typing import Any, Literal
 import zmq
 
 from stream.config import Config
-from stream.errors import StageError, exit_status_of
+from stream.errors import StageError
 from stream.logs import RunLog
 from stream.pipeline.account import Account, Snapshot
 from stream.pipeline.answering import Answering
-from stream.pipeline.children import Child, how_it_ended
+from stream.pipeline.children import Child
+from stream.pipeline.hanging import Hanging
 from stream.pipeline.launch import launch
 from stream.pipeline.observer import Observer
 from stream.pipeline.signals import Signals
+from stream.pipeline.verdict import INTERRUPTED, Verdict
 from stream.question import question_of
 from stream.remote import DEFAULT_ENDPOINT, Door
 from stream.report import Report
@@ -57,7 +59,6 @@ PATIENT_HALT_S = 30.0
 GIVE_UP_STARTING_S = 0.4
 IMPATIENT_S = 0.3
 """A signal that comes so long after the first one means: now."""
-INTERRUPTED = 130
 
 _TICK_S = 0.05
 _LAST_WORDS_S = 0.15
@@ -76,18 +77,15 @@ class Supervisor:
         self._observer = observer
         self._log = log
         self._account = Account()
+        self._verdict = Verdict()
+        self._hanging = Hanging(config.metrics.hung_after_s)
         self._answering: Answering | None = None
         self._children: dict[str, Child] = {}
         self._endpoints: dict[str, str] = {}
         self._greeted: set[str] = set()
         self._ready: set[str] = set()
-        self._failed: set[str] = set()
         self._ended_at: dict[str, float] = {}
-        self._lost: list[str] = []
         self._let_go: set[str] = set()
-        self._errors: list[str] = []
-        self._exit = 0
-        self._dead: tuple[str, str] | None = None
         self._state = "starting"
         self._halted = False
         self._halt_at: float | None = None
@@ -99,7 +97,6 @@ class Supervisor:
         self._began = time.monotonic()
         self._show_at = self._memory_at = self._vitals_at = 0.0
         self._served = config.web.enabled or config.metrics.port is not None
-        self._hung: set[str] = set()
 
     def run(self) -> Report:
         """Run to the end and return the report; errors of stages are in it.
@@ -132,12 +129,13 @@ class Supervisor:
             if self._answering is not None:
                 self._answering.close()
             hub.close()
-            if not (place.kind == "inproc" and self._lost):
+            if not (place.kind == "inproc" and self._verdict.lost):
                 context.term()
             place.remove()
             if lock is not None:
                 os.close(lock)
-        return self._report()
+        seconds = time.monotonic() - self._began
+        return self._verdict.report(self._account, self._hanging.errors(), seconds)
 
     def _listen(self, context: zmq.Context[Any]) -> None:
         """Open the door to people, if one is wanted; stages are told where it is."""
@@ -169,7 +167,9 @@ class Supervisor:
         self._watch_signals(now)
         self._watch_children(now)
         self._watch_time(now)
-        self._watch_beats()
+        for stage, text in self._hanging.look(self._account, time.monotonic_ns()):
+            self._log.write(stage, text)
+            self._observer.note(stage, text)
         if self._served and now >= self._vitals_at:
             self._vitals_at = now + _VITALS_S
             self._hub.send("publisher", Vitals(self._state, self._pulses()))
@@ -255,22 +255,11 @@ class Supervisor:
             self._halt_s = PATIENT_HALT_S
 
     def _on_failed(self, header: Failed) -> None:
-        self._failed.add(header.stage)
-        text = header.text
         if header.kind == "Unexpected":
             self._log.write(header.stage, header.trace)
-            text = (
-                f"stage {header.stage} failed with {header.text}; this is a defect of maskcast: "
-                f"please report it with {self._log.path}"
-            )
-        self._fail(text, exit_status_of(header.kind))
+        self._verdict.fails(header, self._log.path)
         if not header.drain or self._state == "starting":
             self._halt(time.monotonic())
-
-    def _fail(self, text: str, status: int) -> None:
-        if text not in self._errors:  # two stages may lack the same file
-            self._errors.append(text)
-        self._exit = self._exit or status
 
     # -- ending ----------------------------------------------------------------------------------
 
@@ -278,7 +267,7 @@ class Supervisor:
         seen, self._signals_seen = self._signals_seen, self._signals.count
         if self._signals.count == seen:
             return
-        self._exit = self._exit or INTERRUPTED
+        self._verdict.interrupted()
         if self._first_signal:
             # Said twice at once, to the process and to its group, it is still one wish.
             if now - self._first_signal > IMPATIENT_S:
@@ -299,7 +288,7 @@ class Supervisor:
         """Notice a stage that ended without its last word."""
         for stage, child in self._children.items():
             status = child.poll()
-            if status is None or stage in self._account.done or stage in self._lost:
+            if status is None or stage in self._account.done or stage in self._verdict.lost:
                 continue
             if stage in self._let_go:
                 continue
@@ -307,29 +296,12 @@ class Supervisor:
             since = self._ended_at.setdefault(stage, now)
             if status >= 0 and now - since < patience_s:
                 continue
-            if self._dead is None and not self._failed and not self._quietly(status):
-                self._dead = (stage, how_it_ended(status))
-                self._exit = self._exit or StageError.exit_status
-            self._lost.append(stage)
+            self._verdict.dies(stage, status, expected=self._quietly(status))
             self._halt(now)
-
-    def _watch_beats(self) -> None:
-        """Say which stages hang, and when one is back."""
-        limit_s, now_ns = self._config.metrics.hung_after_s, time.monotonic_ns()
-        for stage in set(STAGES) - self._account.done:
-            silent_s = self._account.silent_s(stage, now_ns)
-            if (silent_s > limit_s) == (stage in self._hung):
-                continue
-            self._hung ^= {stage}
-            text = "is at work again"
-            if stage in self._hung:
-                text = f"has not been at work for {silent_s:.0f} s (metrics.hung_after_s)"
-            self._log.write(stage, text)
-            self._observer.note(stage, text)
 
     def _quietly(self, status: int) -> bool:
         """A Ctrl-C reaches a stage that is just being born, too."""
-        return self._exit == INTERRUPTED and self._state == "starting" and status < 0
+        return self._verdict.exit == INTERRUPTED and self._state == "starting" and status < 0
 
     def _watch_time(self, now: float) -> None:
         limit = self._config.transport.start_timeout_s
@@ -338,7 +310,7 @@ class Supervisor:
             error = StageError(
                 late, f"was not ready within {limit:g} s; raise transport.start_timeout_s"
             )
-            self._fail(str(error), error.exit_status)
+            self._verdict.error(str(error), error.exit_status)
             self._halt(now)
         if self._halt_at is not None and now >= self._halt_at:
             self._halt_at = None
@@ -365,37 +337,7 @@ class Supervisor:
             idle = stage == "detector" and self._account.done >= _FRAME_STAGES
             if idle:
                 self._let_go.add(stage)  # its last look was for nobody
-            elif stage not in self._lost:
-                self._lost.append(stage)
+            elif stage not in self._verdict.lost:
+                self._verdict.lost.append(stage)
                 if self._state != "starting" and not self._impatient:
-                    self._fail(f"stage {stage} did not end in time and was killed", 1)
-
-    # -- report ----------------------------------------------------------------------------------
-
-    def _report(self) -> Report:
-        if self._dead is not None:
-            self._errors.insert(0, f"stage {self._dead[0]} died ({self._dead[1]}); {self._kept()}")
-        report = self._account.report(lost_a_stage=bool(self._lost or self._failed))
-        report.errors = [*self._errors, *report.errors, *self._still_hung()]
-        report.exit = self._exit
-        report.seconds = round(time.monotonic() - self._began, 3)
-        return report
-
-    def _still_hung(self) -> list[str]:
-        """Say which stages hung to the end."""
-        limit_s = self._config.metrics.hung_after_s
-        return [
-            f"stage {stage} hung: it had not been at work for {limit_s:g} s when the run ended"
-            for stage in STAGES
-            if stage in self._hung
-        ]
-
-    def _kept(self) -> str:
-        """Say what of the results is safe."""
-        count, last = self._account.published, self._account.last_frame
-        text = f"{count} {'frame was' if count == 1 else 'frames were'} published"
-        if "recorder" not in self._account.sinks or last is None:
-            return text
-        if "publisher" in self._account.done:
-            return f"{text}, the recording is complete to frame {last}"
-        return f"{text}, the recording can be read to frame {last} at least"
+                    self._verdict.error(f"stage {stage} did not end in time and was killed", 1)

@@ -29,10 +29,9 @@ from train.clip.sheets import draw_sheet
 from train.clip.towers import Towers, at_rest, towers_of
 from train.clip.trainer import Trainer
 from train.clip.wise import Mixed, State, alphas, choose, mix
+from train.folder import LAST, prepare_folder
 from train.progress import Reporter
 from train.readers import Dataset, open_dataset
-
-LAST = "last.pt"
 
 
 @dataclass
@@ -88,28 +87,12 @@ def fine_tune(
     """
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    _check_folder(folder, resume)
+    prepare_folder(folder, resume)
     data = split_data(recipe, open_)
     told(data.dataset)
     loaded, towers = _load(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     return _Run(recipe, folder, data, loaded, towers, dense_px, show)(resume, stop)
-
-
-def _check_folder(folder: Path, resume: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; --out needs a folder")
-    kept = (folder / LAST).is_file()
-    if kept and not resume:
-        raise UsageError(
-            f"{folder}: holds a training already; give --resume to go on, or another --out"
-        )
-    if resume and not kept:
-        raise UsageError(f"{folder}: no {LAST} to go on from; leave --resume out to begin")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
 def _load(recipe: ClipRecipe) -> tuple[Loaded, Towers]:

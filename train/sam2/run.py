@@ -16,6 +16,7 @@ from engines.errors import ModelError
 from engines.registry import Loaded, load_sam2
 from stream.errors import UsageError
 from train.checkpoint import load_checkpoint, save_checkpoint
+from train.folder import LAST, prepare_folder
 from train.progress import Reporter
 from train.ranks import Ranks, join
 from train.readers import Dataset
@@ -27,7 +28,7 @@ from train.sam2.recipe import Recipe
 from train.sam2.result import blend, draw_log, write_result
 from train.sam2.trainer import Trainer
 
-LAST, BEST = "last.pt", "best.pt"
+BEST = "best.pt"
 
 
 @dataclass
@@ -78,7 +79,7 @@ def fine_tune(
     try:
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
-        _check_folder(folder, recipe, resume)
+        prepare_folder(folder, resume, "samples")
         data = Material(recipe)
         if ranks.first:
             told(data.dataset)
@@ -95,22 +96,6 @@ def _load(recipe: Recipe) -> Loaded:
         return load_sam2(recipe.model, recipe.weights, recipe.image_size)
     except ModelError as error:
         raise UsageError(str(error)) from error
-
-
-def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; --out needs a folder")
-    kept = (folder / LAST).is_file()
-    if kept and not resume:
-        raise UsageError(
-            f"{folder}: holds a training already; give --resume to go on, or another --out"
-        )
-    if resume and not kept:
-        raise UsageError(f"{folder}: no {LAST} to go on from; leave --resume out to begin")
-    try:
-        (folder / "samples").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error
 
 
 class _Run:
