@@ -13,6 +13,11 @@ thread with a queue), so these loops see every frame, late. All frames come from
 and latency counts from when they were due. Neither loop publishes: their result counts as there
 once it is drawn.
 
+`step` is the median time that a side takes for one frame, from taking it to its masks; `age p99 /
+step` says how many such times the newest result is old, 99 % of the time. Of a loop that keeps up
+with what is newest it stays below three, however busy the machine; of one that queues it has no
+bound, and `age p99 first` and `last` say where it began and where the run ended, second by second.
+
 `--busy 50` puts a sleep of so many milliseconds in the place of all models, for what is left of a
 loop when its speed is known: 20 a second are possible then. `official` is left out.
 """
@@ -37,6 +42,7 @@ from rich.table import Table
 from stream.bench.figures import Warm, ages_of, figures_of, ticks_of
 from stream.bench.measure import measure, with_field
 from stream.bench.samples import Run
+from stream.bench.statistics import needed, percentile
 from stream.bench.table import shown
 from stream.config import Config, load
 from stream.errors import MaskcastError
@@ -72,6 +78,9 @@ class Row:
             "fps_in": self.fps,
             "fps_out": figures.fps,
             "objects": samples[-1].objects if samples else 0,
+            "step_ms": self.step_ms,
+            "age_p99_ms": self.age_p99_ms,
+            "age_p99_per_step": self.ratio,
             "latency_ms": figures.series["latency"].to_dict(),
             "age_ms": figures.series["age"].to_dict(),
             "drop_share": round(figures.drop_share, 4),
@@ -84,6 +93,25 @@ class Row:
     def whole(self) -> Warm:
         """The run with its warm-up."""
         return Warm(self.run, self.run.samples, 0, settled=True)
+
+    @property
+    def step_ms(self) -> float | None:
+        """Median time of one frame in the models."""
+        times = [sample.model_ms for sample in self.run.samples]
+        return round(float(np.median(times)), 3) if times else None
+
+    @property
+    def age_p99_ms(self) -> float | None:
+        """The 99th percentile of the age at the source's ticks; None with too few of them."""
+        found = percentile(ages_of(self.whole), 99.0)
+        return None if found is None else round(found, 3)
+
+    @property
+    def ratio(self) -> float | None:
+        """How many steps old the newest result is, 99 % of the time."""
+        if self.age_p99_ms is None or not self.step_ms:
+            return None
+        return round(self.age_p99_ms / self.step_ms, 2)
 
     def curve(self) -> list[tuple[float, float]]:
         """The 99th percentile of the age in each second (of 60 ticks: the highest)."""
@@ -122,15 +150,19 @@ def race(config: Config, sides: Sequence[str], fps: Sequence[float], busy: bool)
 def table_of(rows: Sequence[dict[str, Any]]) -> Table:
     """Return the figures as a table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("fps in", "side", "fps out", "objects", "latency p50", "p90", "max", "at the end",
-                 "age p50", "p90", "max", "dropped %", "not reached %"):  # fmt: skip
+    for name in ("fps in", "side", "fps out", "objects", "step", "latency p50", "p90", "max",
+                 "at the end", "age p50", "p99", "max", "p99 first", "last", "age p99 / step",
+                 "dropped %", "not reached %"):  # fmt: skip
         table.add_column(name, justify="left" if name == "side" else "right")
     for row in rows:
-        latency, age = row["latency_ms"], row["age_ms"]
+        latency, age, course = row["latency_ms"], row["age_ms"], row["age_p99_by_second"]
         table.add_row(
             f"{row['fps_in']:g}", row["side"], f"{row['fps_out'] or 0:.1f}", str(row["objects"]),
+            shown(row["step_ms"]),
             *(shown(latency[key]) for key in ("p50", "p90", "max")), shown(row["last_latency_ms"]),
-            *(shown(age[key]) for key in ("p50", "p90", "max")),
+            *(shown(age[key]) for key in ("p50", "p99", "max")),
+            *(shown(course[place] if course else None) for place in (0, -1)),
+            shown(row["age_p99_per_step"]),
             f"{100 * row['drop_share']:.1f}", f"{100 * (row['unread_share'] or 0):.1f}",
         )  # fmt: skip
     return table
@@ -205,7 +237,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"compare_loops: {error}", file=sys.stderr)
         return error.exit_status
     plain = [row.plain() for row in rows]
-    Console(width=None if sys.stdout.isatty() else 160).print(table_of(plain))
+    Console(width=None if sys.stdout.isatty() else 200).print(table_of(plain))
+    if any(row["age_p99_ms"] is None for row in plain):
+        print(f"compare_loops: p99 of the age needs {needed(99.0)} ticks; give it more --seconds",
+              file=sys.stderr)  # fmt: skip
     if args.json is not None:
         args.json.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     if args.svg is not None:
