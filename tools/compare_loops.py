@@ -1,7 +1,7 @@
 """The loops that people write, beside a run of ours: latency, age and drops of the same film.
 
     python tools/compare_loops.py [--config configs/bench.yaml] [--fps 10,30,60] [--seconds 15]
-        [--sides ours,plain,official] [--busy MS] [--json FILE] [--svg FILE]
+        [--sides ours,plain,official] [--busy MS] [--after SECONDS] [--json FILE] [--svg FILE]
 
 `ours` is `maskcast bench`: stages in processes, a subscriber. `plain` is the loop of most demos, in
 one thread: read, detect on every N-th frame, track, draw, read the next; with our models.
@@ -17,6 +17,8 @@ once it is drawn.
 step` says how many such times the newest result is old, 99 % of the time. Of a loop that keeps up
 with what is newest it stays below three, however busy the machine; of one that queues it has no
 bound, and `age p99 first` and `last` say where it began and where the run ended, second by second.
+`--after 5` leaves out the first five seconds of every side, in which the first objects come and the
+models see their sizes for the first time.
 
 `--busy 50` puts a sleep of so many milliseconds in the place of all models, for what is left of a
 loop when its speed is known: 20 a second are possible then. `official` is left out.
@@ -67,15 +69,19 @@ class Row:
     side: str
     fps: float
     run: Run
+    after_s: float = 0.0
+    """Seconds from the first due time that are left out."""
 
     def plain(self) -> dict[str, Any]:
-        """Figures as plain data; warm-up included, as the loops have none."""
-        figures = figures_of([self.whole])
+        """Figures as plain data."""
+        figures = figures_of([self.part])
         samples = self.run.samples
-        due = len(ticks_of(self.whole)) if samples else 0
+        whole = Warm(self.run, samples, 0, settled=True)
+        due = len(ticks_of(whole)) if samples else 0
         return {
             "side": self.side,
             "fps_in": self.fps,
+            "after_s": self.after_s,
             "fps_out": figures.fps,
             "objects": samples[-1].objects if samples else 0,
             "step_ms": self.step_ms,
@@ -90,20 +96,23 @@ class Row:
         }
 
     @property
-    def whole(self) -> Warm:
-        """The run with its warm-up."""
-        return Warm(self.run, self.run.samples, 0, settled=True)
+    def part(self) -> Warm:
+        """What is looked at: all but the first seconds."""
+        samples = self.run.samples
+        begin_ns = samples[0].origin_ns + round(self.after_s * 1e9) if samples else 0
+        kept = [sample for sample in samples if sample.origin_ns >= begin_ns]
+        return Warm(self.run, kept, len(samples) - len(kept), settled=True)
 
     @property
     def step_ms(self) -> float | None:
         """Median time of one frame in the models."""
-        times = [sample.model_ms for sample in self.run.samples]
+        times = [sample.model_ms for sample in self.part.samples]
         return round(float(np.median(times)), 3) if times else None
 
     @property
     def age_p99_ms(self) -> float | None:
         """The 99th percentile of the age at the source's ticks; None with too few of them."""
-        found = percentile(ages_of(self.whole), 99.0)
+        found = percentile(ages_of(self.part), 99.0)
         return None if found is None else round(found, 3)
 
     @property
@@ -115,10 +124,11 @@ class Row:
 
     def curve(self) -> list[tuple[float, float]]:
         """The 99th percentile of the age in each second (of 60 ticks: the highest)."""
-        if len(self.run.samples) < 2:
+        part = self.part
+        if len(part.samples) < 2:
             return []
-        ages = ages_of(self.whole)
-        ticks = np.array(ticks_of(self.whole)[-len(ages) :])
+        ages = ages_of(part)
+        ticks = np.array(ticks_of(part)[-len(ages) :])
         seconds = (ticks - ticks[0]) / 1e9
         out = []
         for start in np.arange(0.0, seconds[-1], WINDOW_S):
@@ -128,7 +138,9 @@ class Row:
         return out
 
 
-def race(config: Config, sides: Sequence[str], fps: Sequence[float], busy: bool) -> list[Row]:
+def race(
+    config: Config, sides: Sequence[str], fps: Sequence[float], busy: bool, after_s: float
+) -> list[Row]:
     """Run all sides at all rates, one after another."""
     rows = []
     for rate in fps:
@@ -143,7 +155,7 @@ def race(config: Config, sides: Sequence[str], fps: Sequence[float], busy: bool)
                 run = loop(at, plain_step(at, busy))
             else:
                 run = loop(at, official_step(at))
-            rows.append(Row(side, rate, run))
+            rows.append(Row(side, rate, run, after_s))
     return rows
 
 
@@ -205,6 +217,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--sides", default=",".join(SIDES))
     parser.add_argument("--busy", type=float, metavar="MS", help="a sleep in place of the models")
+    parser.add_argument("--after", type=float, default=0.0, metavar="SECONDS",
+                        help="leave out the first seconds of every side")  # fmt: skip
     parser.add_argument("--transport", default="ipc")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="age over time, ours and plain")
@@ -217,6 +231,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         args.fps = [float(value) for value in args.fps.split(",")]
     except ValueError:
         parser.error(f"--fps {args.fps!r} is not accepted; give numbers such as 10,30,60")
+    if not 0 <= args.after < args.seconds:
+        parser.error(f"--after {args.after:g} is not accepted; it must be 0 to below --seconds")
     if args.busy is not None:
         args.sides = [side for side in args.sides if side != "official"]
     return args
@@ -232,7 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     try:
         overrides = {"seconds": args.seconds, "transport.kind": args.transport}
-        rows = race(load(args.config, overrides), args.sides, args.fps, args.busy is not None)
+        config, busy = load(args.config, overrides), args.busy is not None
+        rows = race(config, args.sides, args.fps, busy, args.after)
     except MaskcastError as error:
         print(f"compare_loops: {error}", file=sys.stderr)
         return error.exit_status

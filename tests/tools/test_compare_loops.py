@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import xml.etree.ElementTree as Xml
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,16 @@ def test_the_age_is_told_in_steps_of_the_model(loops: Any) -> None:
     assert late["age_p99_per_step"] == pytest.approx(6.0, abs=0.01)
 
 
+def test_the_first_seconds_can_be_left_out(loops: Any) -> None:
+    row = made(loops, frames=1500, keep=3, late_ms=58, step_ms=50)
+    del row.run.samples[1:20]  # nothing came for a second
+    assert row.plain()["age_p99_per_step"] > 10
+    later = replace(row, after_s=2.0).plain()
+    assert later["age_p99_per_step"] == pytest.approx(2.0, abs=0.01)
+    assert later["unread_share"] == row.plain()["unread_share"]
+    assert len(later["age_p99_by_second"]) == len(row.plain()["age_p99_by_second"]) - 2
+
+
 def test_too_few_ticks_have_no_ratio(loops: Any) -> None:
     plain = made(loops, frames=300, keep=3, late_ms=58, step_ms=50).plain()
     assert (plain["age_p99_ms"], plain["age_p99_per_step"]) == (None, None)
@@ -96,7 +107,11 @@ def cells(loops: Any, plain: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--sides", "theirs"], "accepted are ours, plain, official"), (["--fps", "many"], "numbers")],
+    [
+        (["--sides", "theirs"], "accepted are ours, plain, official"),
+        (["--fps", "many"], "numbers"),
+        (["--after", "20"], "below --seconds"),
+    ],
 )
 def test_bad_use_is_one_line(
     loops: Any, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
