@@ -149,6 +149,10 @@ def bench(
     outputs = Outputs(json_file, html, samples, trace)
     parts = WITHOUT_MODELS if no_models else PARTS
     if streams_under is not None:
+        if page or handicap_ms:
+            from stream.errors import UsageError
+
+            raise UsageError("--streams-under goes without --page and --handicap-ms")
         return search_streams(config, overrides, parts, streams_under, json_file)
     how = How(repeat, parts, closed_loop, page, handicap_ms)
     return start(config, overrides, outputs, sweep or [], how)

@@ -209,10 +209,11 @@ def test_what_was_measured_before_a_failure_is_written(
         (["--json", "/nowhere/r.json"], "no folder"),
         (["--source", "clock://dogs"], "no such film"),
         (["--compare", "a.json", "b.json"], "cannot be read"),
+        (["--streams-under", 50, "--handicap-ms", 5], "goes without"),
     ],
 )
 def test_bad_use_is_one_line_and_status_2(
-    maskcast: Any, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    maskcast: Any, arguments: list[Any], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert maskcast(maskcast.config, "--transport", "inproc", "--seconds", 1, *arguments) == 2
     err = capsys.readouterr().err.strip().splitlines()
