@@ -1,7 +1,7 @@
 """The loops that people write, beside a run of ours: latency, age and drops of the same film.
 
     python tools/compare_loops.py [--config configs/bench.yaml] [--fps 10,30,60] [--seconds 15]
-        [--sides ours,plain,official] [--busy MS] [--json FILE] [--svg FILE]
+        [--sides ours,plain,official] [--busy MS] [--after SECONDS] [--json FILE] [--svg FILE]
 
 `ours` is `maskcast bench`: stages in processes, a subscriber. `plain` is the loop of most demos, in
 one thread: read, detect on every N-th frame, track, draw, read the next; with our models.
@@ -12,6 +12,13 @@ A source that is not read keeps its frames for whoever reads (a file, RTSP over 
 thread with a queue), so these loops see every frame, late. All frames come from the same schedule,
 and latency counts from when they were due. Neither loop publishes: their result counts as there
 once it is drawn.
+
+`step` is the median time that a side takes for one frame, from taking it to its masks; `age p99 /
+step` says how many such times the newest result is old, 99 % of the time. Of a loop that keeps up
+with what is newest it stays below three, however busy the machine; of one that queues it has no
+bound, and `age p99 first` and `last` say where it began and where the run ended, second by second.
+`--after 5` leaves out the first five seconds of every side, in which the first objects come and the
+models see their sizes for the first time.
 
 `--busy 50` puts a sleep of so many milliseconds in the place of all models, for what is left of a
 loop when its speed is known: 20 a second are possible then. `official` is left out.
@@ -37,6 +44,7 @@ from rich.table import Table
 from stream.bench.figures import Warm, ages_of, figures_of, ticks_of
 from stream.bench.measure import measure, with_field
 from stream.bench.samples import Run
+from stream.bench.statistics import needed, percentile
 from stream.bench.table import shown
 from stream.config import Config, load
 from stream.errors import MaskcastError
@@ -61,17 +69,24 @@ class Row:
     side: str
     fps: float
     run: Run
+    after_s: float = 0.0
+    """Seconds from the first due time that are left out."""
 
     def plain(self) -> dict[str, Any]:
-        """Figures as plain data; warm-up included, as the loops have none."""
-        figures = figures_of([self.whole])
+        """Figures as plain data."""
+        figures = figures_of([self.part])
         samples = self.run.samples
-        due = len(ticks_of(self.whole)) if samples else 0
+        whole = Warm(self.run, samples, 0, settled=True)
+        due = len(ticks_of(whole)) if samples else 0
         return {
             "side": self.side,
             "fps_in": self.fps,
+            "after_s": self.after_s,
             "fps_out": figures.fps,
             "objects": samples[-1].objects if samples else 0,
+            "step_ms": self.step_ms,
+            "age_p99_ms": self.age_p99_ms,
+            "age_p99_per_step": self.ratio,
             "latency_ms": figures.series["latency"].to_dict(),
             "age_ms": figures.series["age"].to_dict(),
             "drop_share": round(figures.drop_share, 4),
@@ -81,16 +96,39 @@ class Row:
         }
 
     @property
-    def whole(self) -> Warm:
-        """The run with its warm-up."""
-        return Warm(self.run, self.run.samples, 0, settled=True)
+    def part(self) -> Warm:
+        """What is looked at: all but the first seconds."""
+        samples = self.run.samples
+        begin_ns = samples[0].origin_ns + round(self.after_s * 1e9) if samples else 0
+        kept = [sample for sample in samples if sample.origin_ns >= begin_ns]
+        return Warm(self.run, kept, len(samples) - len(kept), settled=True)
+
+    @property
+    def step_ms(self) -> float | None:
+        """Median time of one frame in the models."""
+        times = [sample.model_ms for sample in self.part.samples]
+        return round(float(np.median(times)), 3) if times else None
+
+    @property
+    def age_p99_ms(self) -> float | None:
+        """The 99th percentile of the age at the source's ticks; None with too few of them."""
+        found = percentile(ages_of(self.part), 99.0)
+        return None if found is None else round(found, 3)
+
+    @property
+    def ratio(self) -> float | None:
+        """How many steps old the newest result is, 99 % of the time."""
+        if self.age_p99_ms is None or not self.step_ms:
+            return None
+        return round(self.age_p99_ms / self.step_ms, 2)
 
     def curve(self) -> list[tuple[float, float]]:
         """The 99th percentile of the age in each second (of 60 ticks: the highest)."""
-        if len(self.run.samples) < 2:
+        part = self.part
+        if len(part.samples) < 2:
             return []
-        ages = ages_of(self.whole)
-        ticks = np.array(ticks_of(self.whole)[-len(ages) :])
+        ages = ages_of(part)
+        ticks = np.array(ticks_of(part)[-len(ages) :])
         seconds = (ticks - ticks[0]) / 1e9
         out = []
         for start in np.arange(0.0, seconds[-1], WINDOW_S):
@@ -100,7 +138,9 @@ class Row:
         return out
 
 
-def race(config: Config, sides: Sequence[str], fps: Sequence[float], busy: bool) -> list[Row]:
+def race(
+    config: Config, sides: Sequence[str], fps: Sequence[float], busy: bool, after_s: float
+) -> list[Row]:
     """Run all sides at all rates, one after another."""
     rows = []
     for rate in fps:
@@ -115,22 +155,26 @@ def race(config: Config, sides: Sequence[str], fps: Sequence[float], busy: bool)
                 run = loop(at, plain_step(at, busy))
             else:
                 run = loop(at, official_step(at))
-            rows.append(Row(side, rate, run))
+            rows.append(Row(side, rate, run, after_s))
     return rows
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> Table:
     """Return the figures as a table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("fps in", "side", "fps out", "objects", "latency p50", "p90", "max", "at the end",
-                 "age p50", "p90", "max", "dropped %", "not reached %"):  # fmt: skip
+    for name in ("fps in", "side", "fps out", "objects", "step", "latency p50", "p90", "max",
+                 "at the end", "age p50", "p99", "max", "p99 first", "last", "age p99 / step",
+                 "dropped %", "not reached %"):  # fmt: skip
         table.add_column(name, justify="left" if name == "side" else "right")
     for row in rows:
-        latency, age = row["latency_ms"], row["age_ms"]
+        latency, age, course = row["latency_ms"], row["age_ms"], row["age_p99_by_second"]
         table.add_row(
             f"{row['fps_in']:g}", row["side"], f"{row['fps_out'] or 0:.1f}", str(row["objects"]),
+            shown(row["step_ms"]),
             *(shown(latency[key]) for key in ("p50", "p90", "max")), shown(row["last_latency_ms"]),
-            *(shown(age[key]) for key in ("p50", "p90", "max")),
+            *(shown(age[key]) for key in ("p50", "p99", "max")),
+            *(shown(course[place] if course else None) for place in (0, -1)),
+            shown(row["age_p99_per_step"]),
             f"{100 * row['drop_share']:.1f}", f"{100 * (row['unread_share'] or 0):.1f}",
         )  # fmt: skip
     return table
@@ -173,6 +217,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--sides", default=",".join(SIDES))
     parser.add_argument("--busy", type=float, metavar="MS", help="a sleep in place of the models")
+    parser.add_argument("--after", type=float, default=0.0, metavar="SECONDS",
+                        help="leave out the first seconds of every side")  # fmt: skip
     parser.add_argument("--transport", default="ipc")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="age over time, ours and plain")
@@ -185,6 +231,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         args.fps = [float(value) for value in args.fps.split(",")]
     except ValueError:
         parser.error(f"--fps {args.fps!r} is not accepted; give numbers such as 10,30,60")
+    if not 0 <= args.after < args.seconds:
+        parser.error(f"--after {args.after:g} is not accepted; it must be 0 to below --seconds")
     if args.busy is not None:
         args.sides = [side for side in args.sides if side != "official"]
     return args
@@ -200,12 +248,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     try:
         overrides = {"seconds": args.seconds, "transport.kind": args.transport}
-        rows = race(load(args.config, overrides), args.sides, args.fps, args.busy is not None)
+        config, busy = load(args.config, overrides), args.busy is not None
+        rows = race(config, args.sides, args.fps, busy, args.after)
     except MaskcastError as error:
         print(f"compare_loops: {error}", file=sys.stderr)
         return error.exit_status
     plain = [row.plain() for row in rows]
-    Console(width=None if sys.stdout.isatty() else 160).print(table_of(plain))
+    Console(width=None if sys.stdout.isatty() else 200).print(table_of(plain))
+    if any(row["age_p99_ms"] is None for row in plain):
+        print(f"compare_loops: p99 of the age needs {needed(99.0)} ticks; give it more --seconds",
+              file=sys.stderr)  # fmt: skip
     if args.json is not None:
         args.json.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     if args.svg is not None:

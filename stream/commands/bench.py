@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -148,6 +149,10 @@ def bench(
     outputs = Outputs(json_file, html, samples, trace)
     parts = WITHOUT_MODELS if no_models else PARTS
     if streams_under is not None:
+        if page or handicap_ms:
+            from stream.errors import UsageError
+
+            raise UsageError("--streams-under goes without --page and --handicap-ms")
         return search_streams(config, overrides, parts, streams_under, json_file)
     how = How(repeat, parts, closed_loop, page, handicap_ms)
     return start(config, overrides, outputs, sweep or [], how)
@@ -249,7 +254,7 @@ def start(
     if config.seconds is None and config.frames is None:
         config.seconds = SECONDS
     points = sweep(config, sweeps)
-    partial, failed = False, None
+    partial, failed, began_s = False, None, time.monotonic()
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(handicap(how.handicap_ms))
@@ -265,7 +270,7 @@ def start(
         partial, failed = True, error
     if any(point.runs for point in points):
         table.show(points)
-        _write(outputs, points, how, partial)
+        _write(outputs, points, how, partial, round(time.monotonic() - began_s, 1))
     if failed is not None:
         raise failed  # after what was measured before it is safe
     if partial:
@@ -282,7 +287,9 @@ def _line(point: Point) -> str:
     return f"{figures.delivered} frames, latency p50 {shown} ms"
 
 
-def _write(outputs: Outputs, points: Sequence[Point], how: How, partial: bool) -> None:
+def _write(
+    outputs: Outputs, points: Sequence[Point], how: How, partial: bool, wall_s: float
+) -> None:
     from stream.bench.document import document
     from stream.bench.manifest import manifest
     from stream.bench.overhead import stamping_us
@@ -297,7 +304,7 @@ def _write(outputs: Outputs, points: Sequence[Point], how: How, partial: bool) -
             page=how.page,
             handicap_ms=how.handicap_ms,
         )
-        data = document(points, about, stamping_us(), partial)
+        data = document(points, about, stamping_us(), partial) | {"wall_s": wall_s}
     if outputs.json is not None:
         write_json(outputs.json, data)
     if outputs.html is not None:

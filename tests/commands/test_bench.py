@@ -19,6 +19,7 @@ from stream.bench.compare import notes
 from stream.bench.parts import HANDICAP
 from stream.cli import main
 from stream.errors import UsageError
+from tests.bench.trace_format import read_trace
 
 TESTS = Path(__file__).parents[1]
 CLOCK = "clock://cells?objects=2&width=192&height=160&fps=40&loop=4"
@@ -87,10 +88,12 @@ def test_it_measures_from_the_due_time_to_the_subscriber(
     about = data["manifest"]
     assert about["transport"] == kind
     assert about["machine"]["processor"]
+    assert data["wall_s"] > 2 * 2.5
     assert len(about["input"]["sha256"]) == 64
     assert about["config"]["source"]["uri"] == CLOCK
     assert "<svg" in files["html"].read_text()
-    assert measured(files["trace"])["traceEvents"]
+    flows = [event for event in read_trace(files["trace"]) if event["ph"] == "f"]
+    assert len(flows) >= point["repetitions"][-1]["frames"]["delivered"]
     assert "from the due time to the subscriber" in capsys.readouterr().out
 
 
@@ -206,10 +209,11 @@ def test_what_was_measured_before_a_failure_is_written(
         (["--json", "/nowhere/r.json"], "no folder"),
         (["--source", "clock://dogs"], "no such film"),
         (["--compare", "a.json", "b.json"], "cannot be read"),
+        (["--streams-under", 50, "--handicap-ms", 5], "goes without"),
     ],
 )
 def test_bad_use_is_one_line_and_status_2(
-    maskcast: Any, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    maskcast: Any, arguments: list[Any], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert maskcast(maskcast.config, "--transport", "inproc", "--seconds", 1, *arguments) == 2
     err = capsys.readouterr().err.strip().splitlines()
