@@ -19,6 +19,7 @@ from stream.offline.views import (
     is_cut,
     merge,
     nearest,
+    pyramid,
     tiles_of,
 )
 
@@ -49,7 +50,8 @@ def find_texts(
     Args:
         sight: Looks.
         image: (H, W, 3) uint8 RGB.
-        zoom: Tiles along each edge; None: as many as make a tile no larger than the model's input.
+        zoom: Tiles along each edge; None: the whole, and tiles each level of which shows things
+            twice as large, until a tile is no larger than the model's input.
         nms_iou: See `stream.offline.views.merge`.
         contained: See there.
 
@@ -57,7 +59,7 @@ def find_texts(
         Objects with ids from 1 on, the surest first.
     """
     size = image.shape[:2]
-    views = _tiles(sight, size, zoom)
+    views = pyramid(size, sight.input_px) if zoom is None else tiles_of(size, zoom, zoom)
     pieces = [
         piece for view in views for piece in _pieces(sight.find(_cut(image, view)), view, size)
     ]

@@ -104,6 +104,21 @@ def auto_tiles(size: tuple[int, int], input_px: int) -> list[Rect]:
     return tiles_of(size, math.ceil(size[0] / input_px), math.ceil(size[1] / input_px))
 
 
+def pyramid(size: tuple[int, int], input_px: int) -> list[Rect]:
+    """Return the whole image, and tiles each level of which shows things twice as large.
+
+    Args:
+        size: (H, W) of the image.
+        input_px: Side of the model's input; the last level's tiles are those of `auto_tiles`.
+    """
+    most = [math.ceil(side / input_px) for side in size]
+    levels = [tuple(most)]
+    while max(most) > 1:
+        most = [math.ceil(count / 2) for count in most]
+        levels.append(tuple(most))
+    return [tile for rows, columns in reversed(levels) for tile in tiles_of(size, rows, columns)]
+
+
 def around(
     box: Sequence[float], size: tuple[int, int], input_px: int, part: float = OBJECT_PART
 ) -> Rect:

@@ -26,7 +26,12 @@ def look(sight: BrightSight, image: np.ndarray, zoom: int | None) -> list[tuple[
 
 
 @pytest.mark.parametrize(
-    ("zoom", "views"), [(1, [(100, 150)]), (2, [(57, 86)] * 4), (None, [(57, 60)] * 6)]
+    ("zoom", "views"),
+    [
+        (1, [(100, 150)]),
+        (2, [(57, 86)] * 4),
+        (None, [(100, 150), *[(100, 86)] * 2, *[(57, 60)] * 6]),
+    ],
 )
 def test_tiles_find_the_same_objects_where_they_are(
     zoom: int | None, views: list[tuple[int, int]]

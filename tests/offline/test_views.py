@@ -16,6 +16,7 @@ from stream.offline.views import (
     is_cut,
     merge,
     nearest,
+    pyramid,
     tiles_of,
 )
 
@@ -62,6 +63,14 @@ def test_an_image_is_cut_when_it_is_larger_than_the_models_input(
     size: tuple[int, int], count: int
 ) -> None:
     assert len(auto_tiles(size, 256)) == count
+
+
+def test_a_pyramid_goes_from_the_whole_to_the_smallest_tiles() -> None:
+    assert pyramid((200, 256), 256) == [Rect(0, 0, 256, 200)]
+    views = pyramid((520, 696), 256)
+    assert views[0] == Rect(0, 0, 696, 520)
+    assert len(views) == 1 + 2 * 2 + 3 * 3
+    assert views[-9:] == auto_tiles((520, 696), 256)
 
 
 def test_an_object_fills_a_quarter_of_its_view() -> None:
