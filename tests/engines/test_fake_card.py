@@ -13,6 +13,8 @@ import torch
 from engines import prompting, stepping
 from engines.build import build_sam2
 from engines.device_mask import DeviceMask
+from engines.engine_folder import Engines
+from engines.networks import sam2_networks
 from engines.objects import ObjectMask, Prompt
 from engines.settings import Cleanup
 from engines.tracker import Tracker
@@ -36,6 +38,24 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCard]:
         yield card
 
 
+def carried(card: FakeCard, plain: Any) -> Engines:
+    """Return exported networks on the card."""
+
+    def runner(network: Any) -> Any:
+        signature = network.signature
+
+        def run(tensors: Any) -> Any:
+            found = network(*(tensors[port.name] for port in signature.inputs))
+            found = found if isinstance(found, tuple) else (found,)
+            return {port.name: t for port, t in zip(signature.outputs, found, strict=True)}
+
+        return run
+
+    networks = sam2_networks(plain)
+    runners = {name: runner(card.carry(copy.deepcopy(n))) for name, n in networks.items()}
+    return Engines("torch", runners, "", dict.fromkeys(runners, "fp32"))
+
+
 def start(card: FakeCard, plain: Any, **options: Any) -> Tracker:
     """Return a tracker on the card with two objects that were stepped three times."""
     model = card.carry(copy.deepcopy(plain))
@@ -52,13 +72,19 @@ def start(card: FakeCard, plain: Any, **options: Any) -> Tracker:
     return tracker
 
 
+@pytest.mark.parametrize("exported", [False, True])
 @pytest.mark.parametrize("cleanup", [Cleanup(), Cleanup(non_overlap=True)])
 def test_a_frame_is_one_download_and_nothing_else_is_waited_for(
-    card: FakeCard, plain: Any, cleanup: Cleanup, monkeypatch: pytest.MonkeyPatch
+    card: FakeCard,
+    plain: Any,
+    cleanup: Cleanup,
+    exported: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Prompted objects come beside stepped ones in the first frame only.
     monkeypatch.setattr(stepping, "_apart", lambda results: results)
-    tracker = start(card, plain, cleanup=cleanup)
+    engines = carried(card, plain) if exported else None
+    tracker = start(card, plain, cleanup=cleanup, engines=engines)
     with card.mode, Unwaited(monkeypatch):
         results = tracker.step(3, tracker.encode(IMAGE))
     assert [type(result) for result in results.values()] == [DeviceMask, DeviceMask]
