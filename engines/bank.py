@@ -11,6 +11,7 @@ import torch
 
 from engines.attention import MemoryAttention
 from engines.memory import Layout
+from engines.transfer import on_device
 
 # Keys of more tokens would take more than a hundred megabytes an object; they are made when needed.
 KEEP_KEYS_UP_TO_TOKENS = 1024
@@ -119,7 +120,7 @@ class Bank:
             raw: (B, N, M) bfloat16.
             place_code: (N, M) code of the place in the frame.
         """
-        rows = torch.tensor(slots, device=self._device), torch.tensor(places, device=self._device)
+        rows = on_device(slots, self._device), on_device(places, self._device)
         values = self._store["values"]
         values[rows] = self.pooled(raw).to(values.dtype)
         if self.keeps_keys:
@@ -129,19 +130,21 @@ class Bank:
 
     def write_pointers(self, slots: list[int], places: list[int], pointers: torch.Tensor) -> None:
         """Write (B, C) pointers, one for each slot."""
-        self._store["pointers"][slots, places] = pointers
+        rows = on_device(slots, self._device), on_device(places, self._device)
+        self._store["pointers"][rows] = pointers
 
     def write_history(
         self, slots: list[int], frame_index: int, raw: torch.Tensor, logits: torch.Tensor
     ) -> None:
         """Keep memories (B, N, M) and logits (B, h, w) of a frame as they are."""
-        place = frame_index % self.layout.history
-        self._store["raw"][slots, place] = raw
-        self._store["logits"][slots, place] = logits
+        place, rows = frame_index % self.layout.history, on_device(slots, self._device)
+        self._store["raw"][:, place][rows] = raw
+        self._store["logits"][:, place][rows] = logits
 
     def write_logits(self, slots: list[int], frame_index: int, logits: torch.Tensor) -> None:
         """Keep the logits (B, h, w) of a frame."""
-        self._store["logits"][slots, frame_index % self.layout.history] = logits
+        rows = on_device(slots, self._device)
+        self._store["logits"][:, frame_index % self.layout.history][rows] = logits
 
     def bring_back(self, slot: int, frame_index: int, place: int, place_code: torch.Tensor) -> None:
         """Write a memory of the history into a place for attention again."""

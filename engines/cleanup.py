@@ -110,9 +110,14 @@ def apply(logits: torch.Tensor, rules: Rules) -> torch.Tensor:
         return logits
     inside = logits > 0
     logits = exclusive(logits)
-    cut = ((logits > 0) != inside).flatten(1).any(1).nonzero()[:, 0]
-    if len(cut):
-        logits[cut] = _without_strays(logits[cut], rules)
+    if not (rules.drop_specks_px or rules.one_piece):
+        return logits
+    cut = ((logits > 0) != inside).flatten(1).any(1)
+    if logits.device.type != "cpu":  # to ask which are cut would wait for the card
+        return torch.where(cut[:, None, None], _without_strays(logits, rules), logits)
+    rows = cut.nonzero()[:, 0]
+    if len(rows):
+        logits[rows] = _without_strays(logits[rows], rules)
     return logits
 
 
@@ -122,4 +127,6 @@ def _without_strays(logits: torch.Tensor, rules: Rules) -> torch.Tensor:
 
 
 def _set(logits: torch.Tensor, where: torch.Tensor, value: float) -> torch.Tensor:
-    return logits.masked_fill(where, value) if bool(where.any()) else logits
+    if where.device.type == "cpu" and not bool(where.any()):
+        return logits
+    return logits.masked_fill(where, value)

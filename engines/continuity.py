@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -71,7 +71,8 @@ class Continuity:
         Args:
             frame_index: The frame's.
             frame_size: (H, W) in pixels.
-            signature: The frame's looks (`engines.similarity.signature`); None: cuts go unnoticed.
+            signature: The frame's looks (`engines.similarity.signature`); None: `see` tells them
+                later, or cuts go unnoticed.
 
         Returns:
             None for a frame that goes on from the last one. For a `repeat` the last result is to be
@@ -84,19 +85,25 @@ class Continuity:
         if self._index is not None and frame_index <= self._index:
             return self._again(frame_index)
         resized, gap = self._resized(frame_index, frame_size), self._gap(frame_index)
-        cut = None
         if gap or (resized and resized.starts_anew):
-            self._cuts.restart(signature)  # another scene is no surprise after these
-        else:
-            cut = self._cut(frame_index, signature)
+            self._cuts.restart()  # another scene is no surprise after these
         self._index, self._size = frame_index, frame_size
         if self._began_with is None or (resized and resized.starts_anew):
             self._began_with = frame_size
-        events = [event for event in (resized, gap, cut) if event is not None]
-        if not events:
-            return None
-        detail = "; ".join(event.detail for event in events)
-        return Event(events[0].kind, frame_index, detail, events[0].starts_anew)
+        event = joined(resized, gap)
+        return event if signature is None else joined(event, self.see(signature))
+
+    def see(self, signature: Signature) -> Event | None:
+        """Take the looks of the frame that `check` took last, where they are known later.
+
+        Args:
+            signature: Its `engines.similarity.signature`.
+
+        Returns:
+            A `cut`, or None.
+        """
+        assert self._index is not None, "looks come after a frame"
+        return self._cut(self._index, signature)
 
     def reset(self) -> None:
         """Forget the stream; the next frame is a first one."""
@@ -132,13 +139,30 @@ class Continuity:
         detail = f"frame {frame_index} follows frame {self._index}"
         return Event("gap", frame_index, f"{detail}: recent memories are out of reach")
 
-    def _cut(self, frame_index: int, signature: Signature | None) -> Event | None:
-        found = None if signature is None else self._cuts(signature)
+    def _cut(self, frame_index: int, signature: Signature) -> Event | None:
+        found = self._cuts(signature)
         if found is None:
             return None
         away, allowed = found
         detail = f"the scene changed: distance {away:.2f} to the last frame, up to {allowed:.2f}"
         return Event("cut", frame_index, f"{detail} is usual")
+
+
+def joined(one: Event | None, other: Event | None) -> Event | None:
+    """Return two events of one frame as one: of the first one's kind, with the detail of both."""
+    if one is None or other is None:
+        return one or other
+    return replace(one, detail=f"{one.detail}; {other.detail}")
+
+
+def is_finite(*tensors: torch.Tensor) -> torch.Tensor:
+    """Return whether the sums of tensors are finite, a bool of one element where they are.
+
+    A sum is finite only if all its terms are, and is several times faster than looking at each; one
+    that is not says that `check_finite` has to look.
+    """
+    sums = [tensor.sum(dtype=torch.float32) for tensor in tensors]
+    return torch.isfinite(torch.stack(sums)).all()
 
 
 def check_finite(name: str, tensor: torch.Tensor) -> None:
@@ -151,7 +175,6 @@ def check_finite(name: str, tensor: torch.Tensor) -> None:
     Raises:
         NotFiniteError: Some are infinite or not a number.
     """
-    # A sum is finite only if all its terms are, and is several times faster than looking at each.
     if bool(torch.isfinite(tensor.sum(dtype=torch.float32))):
         return
     bad = int((~torch.isfinite(tensor)).sum())

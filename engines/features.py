@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 
 from engines.continuity import check_finite
+from engines.device_clock import Mark
+from engines.transfer import download, on_device
 
 
 @dataclass(slots=True)
@@ -29,6 +31,10 @@ class Features:
     """(H, W) in pixels of the frame they were made from."""
     checked: bool = False
     """Whether the numbers are known to be finite."""
+    finite: torch.Tensor | None = None
+    """() bool: the same where they are, for a host that does not wait (`continuity.is_finite`)."""
+    ready: Mark | None = None
+    """When they were made; None: with what the current stream was asked before."""
 
     @property
     def high_res(self) -> list[torch.Tensor]:
@@ -47,12 +53,34 @@ class Features:
             check_finite(f"the features ({name})", getattr(self, name))
         self.checked = True
 
+    def accept(self, finite: npt.NDArray[np.bool_] | None) -> None:
+        """Take what `finite` was found to be on the host, where it was asked for.
+
+        Raises:
+            NotFiniteError: It is false, and so it is.
+        """
+        if finite is None:
+            return
+        if finite:
+            self.checked = True
+        else:
+            self.check()
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """Return all that lies on the device."""
+        levels = (self.top, self.half, self.quarter)
+        return levels if self.finite is None else (*levels, self.finite)
+
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return float16 arrays for another process; `from_arrays` is the way back."""
-        return {
-            name: getattr(self, name).to(torch.float16).cpu().numpy()
-            for name in ("top", "half", "quarter")
-        }
+        """Return float16 arrays for another process; `from_arrays` is the way back.
+
+        Raises:
+            ModelError: The numbers are not finite.
+        """
+        self.check()
+        return download(
+            {name: getattr(self, name).to(torch.float16) for name in ("top", "half", "quarter")}
+        )
 
     @classmethod
     def from_arrays(
@@ -71,7 +99,7 @@ class Features:
             dtype: Their dtype.
         """
         level = {
-            name: torch.from_numpy(np.array(arrays[name])).to(device=device, dtype=dtype)
+            name: on_device(np.array(arrays[name]), device).to(dtype)
             for name in ("top", "half", "quarter")
         }
         return cls(level["top"], level["half"], level["quarter"], frame_size)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+
+from engines.transfer import on_device
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -21,6 +24,7 @@ def to_input(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
     device: torch.device,
+    bring: Callable[[npt.NDArray[np.uint8]], torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Resize and normalise one image; the aspect ratio is not kept, as SAM2 does it.
 
@@ -30,6 +34,7 @@ def to_input(
         mean: Per channel, on the 0..1 scale.
         std: Per channel, on the 0..1 scale.
         device: Where the result lies.
+        bring: Brings the pixels there as they are; None for a copy that is waited for.
 
     Returns:
         (1, 3, height, width) float32.
@@ -39,16 +44,20 @@ def to_input(
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image is {image.dtype} {image.shape}; (H, W, 3) uint8 RGB is needed")
-    if not image.flags.writeable:
-        image = image.copy()  # torch warns on read-only memory, which a ring slot is
+    pixels = bring(image) if bring else _copied(image, device)
     # Planes in a row, as the networks' first convolution takes them.
-    planes = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].contiguous().float()
+    planes = pixels.permute(2, 0, 1)[None].contiguous().float()
     if tuple(planes.shape[-2:]) != size:
         planes = F.interpolate(planes, size=size, mode="bilinear", antialias=True)
-    scale = torch.tensor(std, device=device).view(1, 3, 1, 1) * 255.0
-    shift = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255.0
+    shift, scale = (on_device(some, device).view(1, 3, 1, 1) * 255.0 for some in (mean, std))
     normalised: torch.Tensor = planes.sub_(shift).div_(scale)
     return normalised
+
+
+def _copied(image: npt.NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    if not image.flags.writeable:
+        image = image.copy()  # torch warns on read-only memory, which a ring slot is
+    return torch.from_numpy(image).to(device)
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ from sam2.modeling.sam2_utils import LayerNorm2d
 
 from engines.features import Features
 from engines.heads import Decoded, enlarge
+from engines.transfer import on_device
 from engines.window import Crop
 
 # The fuser mixes neighbours; a window is encoded with this many tokens around it.
@@ -25,10 +26,13 @@ class MemoryEncoder:
     Args:
         model: A `SAM2Base` in eval mode.
         autocast: Makes the context that the modules run in.
+        blind: Whether who is absent stays on the device. Absent objects are then computed as others
+            are, which costs less than a host that waits for a card.
     """
 
-    def __init__(self, model: Any, autocast: Any) -> None:
+    def __init__(self, model: Any, autocast: Any, *, blind: bool = False) -> None:
         self._model = model
+        self._blind = blind
         self._autocast = autocast
         self._grid = int(model.sam_image_embedding_size)
         self._empty_mask: torch.Tensor | None = None
@@ -58,7 +62,7 @@ class MemoryEncoder:
             prompted: Whether the masks come from prompts.
             crops: For each object where it was looked for, or None for everywhere.
         """
-        present = (out.scores > 0).tolist()
+        present = [True] * len(crops) if self._blind else (out.scores > 0).tolist()
         memory = torch.empty(
             len(out.low), self._grid**2, self._model.mem_dim,
             dtype=torch.bfloat16, device=out.low.device,
@@ -68,14 +72,26 @@ class MemoryEncoder:
             side = 0 if not seen else crop.side if crop else self._grid
             groups.setdefault(side, []).append(row)
         for side, rows in groups.items():
+            at = on_device(rows, memory.device)
             if side == 0:
-                memory[rows] = _tokens(self._absent(features))
-            elif side == self._grid:
-                memory[rows] = _tokens(self._whole(features, out.low[rows], prompted))
+                memory[at] = _tokens(self._absent(features))
+                continue
+            if side == self._grid:
+                found = self._whole(features, out.low[at], prompted)
             else:
                 some = [crop for row in rows if (crop := crops[row]) is not None]
-                memory[rows] = _tokens(self._windows(features, out.low[rows], prompted, some))
+                found = self._windows(features, out.low[at], prompted, some)
+            memory[at] = _tokens(self._coded(found, out.scores[at]) if self._blind else found)
         return memory
+
+    def _coded(self, memory: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Mark those (B, M, S, S) whose object is absent: their masks are empty already."""
+        code = self._model.no_obj_embed_spatial
+        if code is None:
+            return memory
+        absent = (scores <= 0).to(memory.dtype)[:, None, None, None]
+        coded: torch.Tensor = memory + absent * code[..., None, None]
+        return coded
 
     def _whole(self, features: Features, low: torch.Tensor, prompted: bool) -> torch.Tensor:
         with self._autocast():

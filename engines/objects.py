@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from engines.images import mask_in_frame
+
 
 def _no_pointer() -> npt.NDArray[np.float32]:
     return np.zeros(0, dtype=np.float32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ObjectMask:
-    """One object in one frame."""
+    """One object in one frame; `engines.device_mask` has one whose logits stay on a card."""
 
     logits: npt.NDArray[np.float32]
     """(h, w) at a quarter of the image size, covering the whole frame."""
@@ -30,6 +32,23 @@ class ObjectMask:
     def mask(self) -> npt.NDArray[np.bool_]:
         """(h, w) bool at the resolution of the logits."""
         return self.logits > 0
+
+    def in_frame(
+        self, size: tuple[int, int]
+    ) -> tuple[npt.NDArray[np.bool_], tuple[int, int, int, int]]:
+        """Return the mask at frame size in its tight box, and the box.
+
+        Args:
+            size: (H, W) of the frame in pixels.
+
+        Returns:
+            As `images.mask_in_frame`.
+        """
+        return mask_in_frame(self.logits, size)
+
+    def with_logits(self, logits: npt.NDArray[np.float32]) -> ObjectMask:
+        """Return the same result with another mask."""
+        return ObjectMask(logits, self.iou, self.object_score, self.pointer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 OUTSIDE_LOGIT = -10.0
+# Between two questions to a card whether pieces are numbered; masks of objects take 4 to 8.
+PASSES = 8
 
 # Neighbours within a mask, none between the masks of a stack.
 _IN_PLANE = np.zeros((3, 3, 3), dtype=bool)
@@ -41,13 +43,12 @@ def areas(pieces: torch.Tensor) -> torch.Tensor:
     """
     if not pieces.numel():
         return pieces
-    count = len(pieces)
-    bins = int(pieces.amax()) + 1
-    rows = torch.arange(count, device=pieces.device)[:, None] * bins
-    sizes = torch.bincount((pieces.flatten(1) + rows).flatten(), minlength=count * bins)
-    sizes = sizes.view(count, bins)
+    count, flat = len(pieces), pieces.flatten(1)
+    # How many pieces there are is the device's secret; there are no more than pixels.
+    bins = (int(pieces.amax()) if pieces.device.type == "cpu" else flat.shape[1]) + 1
+    sizes = flat.new_zeros(count, bins).scatter_add_(1, flat, torch.ones_like(flat))
     sizes[:, 0] = 0
-    return sizes.gather(1, pieces.flatten(1)).view_as(pieces)
+    return sizes.gather(1, flat).view_as(pieces)
 
 
 def small(masks: torch.Tensor, max_area_px: int) -> torch.Tensor:
@@ -57,9 +58,9 @@ def small(masks: torch.Tensor, max_area_px: int) -> torch.Tensor:
         masks: (N, h, w) bool.
         max_area_px: Area in pixels of the mask.
     """
-    if not bool(masks.any()):
-        return masks
     if masks.device.type == "cpu":
+        if not bool(masks.any()):
+            return masks
         found = _scan(masks)
         few = np.bincount(found.ravel()) <= max_area_px
         few[0] = False  # what is outside of all masks is no piece
@@ -80,9 +81,11 @@ def one_piece(logits: torch.Tensor, points: torch.Tensor | None = None) -> torch
     Returns:
         (N, h, w) logits; the other pieces are at `OUTSIDE_LOGIT`.
     """
-    inside = logits > 0
-    pieces = labels(inside) if bool(inside.any()) else None
-    if pieces is None or int(pieces.amax()) < 2:
+    inside, asked = logits > 0, logits.device.type == "cpu"
+    if asked and not bool(inside.any()):
+        return logits
+    pieces = labels(inside)
+    if asked and int(pieces.amax()) < 2:
         return logits
     count, height, width = logits.shape
     rows = torch.arange(count, device=logits.device)
@@ -93,7 +96,7 @@ def one_piece(logits: torch.Tensor, points: torch.Tensor | None = None) -> torch
         under = pieces[rows, y, x]
         keep = torch.where(under > 0, under, keep)
     stays = (pieces == keep[:, None, None]) | (logits <= 0)
-    return torch.where(stays, logits, logits.new_tensor(OUTSIDE_LOGIT))
+    return torch.where(stays, logits, OUTSIDE_LOGIT)
 
 
 def _scan(masks: torch.Tensor) -> npt.NDArray[np.int64]:
@@ -116,7 +119,8 @@ def _by_hooking(masks: torch.Tensor) -> torch.Tensor:
 
     Each pixel points at a pixel of its piece, first at itself. In each pass it, and the pixel that
     it points at, turn to the earliest pixel that a neighbour points at; then chains are shortened.
-    FastSV, Zhang, Azad and Hu 2020, arXiv 1910.05971.
+    FastSV, Zhang, Azad and Hu 2020, arXiv 1910.05971. A pass too many changes nothing; whether
+    there is more to do is asked once in several passes, as the answer is waited for.
     """
     count, height, width = masks.shape
     pixels = height * width
@@ -125,13 +129,14 @@ def _by_hooking(masks: torch.Tensor) -> torch.Tensor:
     own = torch.arange(pixels, 0, -1, device=masks.device, dtype=exact).expand(count, -1)
     inside = masks.flatten(1)
     aim = own * inside
-    while True:
-        spread = F.max_pool2d(aim.view(count, 1, height, width), 3, 1, 1).flatten(1) * inside
-        aimed = F.pad(spread, (0, 1)).scatter_reduce(1, pixels - aim.long(), spread, "amax")
-        aimed = aimed.gather(1, pixels - aimed.long())[:, :-1]
-        if torch.equal(aimed, aim):
-            break
-        aim = aimed
+    settled = False
+    while not settled:
+        for _ in range(PASSES):
+            before = aim
+            spread = F.max_pool2d(aim.view(count, 1, height, width), 3, 1, 1).flatten(1) * inside
+            aim = F.pad(spread, (0, 1)).scatter_reduce(1, pixels - aim.long(), spread, "amax")
+            aim = aim.gather(1, pixels - aim.long())[:, :-1]
+        settled = torch.equal(before, aim)
     first = (aim == own) & inside
     numbers = F.pad(first.long().cumsum(1), (0, 1))
     return (numbers.gather(1, pixels - aim.long()) * inside).view(masks.shape)

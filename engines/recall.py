@@ -13,6 +13,7 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 from engines.attention import Memories, MemoryAttention
 from engines.bank import Bank
 from engines.memory import Attended, Memory
+from engines.transfer import on_device
 
 # Elements of the largest tensor of a group of objects. Larger ones go back to the system after each
 # use on a processor, and getting them again costs more than computing many objects together saves.
@@ -63,9 +64,9 @@ class Recall:
             tokens: (B, t) the tokens of a memory that are attended to; None for all.
         """
         bank, device = self.bank, self.place.device
-        slots = torch.tensor([o.slot for o in objects], device=device)[:, None]
-        places = torch.tensor([[p for p, _ in a.spatial] for a in attended], device=device)
-        rows = torch.tensor([[r for _, r in a.spatial] for a in attended], device=device)
+        slots = on_device([o.slot for o in objects], device)[:, None]
+        places = on_device([[p for p, _ in a.spatial] for a in attended], device)
+        rows = on_device([[r for _, r in a.spatial] for a in attended], device)
         codes, words, missing = self._pointers(slots, attended)
         seen = places.shape[1] * (bank.kept if tokens is None else tokens.shape[1])
         values = self._values(slots, places, tokens, words)
@@ -131,10 +132,9 @@ class Recall:
         model, device = self.model, self.place.device
         most = max(room, *(len(a.pointers) for a in attended))
         padded = [a.pointers + [(0, 1)] * (most - len(a.pointers)) for a in attended]
-        places = torch.tensor(
-            [[p for p, _ in a] for a in padded], device=device, dtype=torch.long
-        ).view(len(attended), most)
-        away = torch.tensor([[float(d) for _, d in a] for a in padded], device=device)
+        places = on_device([[p for p, _ in a] for a in padded], device, torch.long)
+        places = places.view(len(attended), most)
+        away = on_device([[float(d) for _, d in a] for a in padded], device)
         parts = model.hidden_dim // model.mem_dim  # a pointer is wider than a memory
         words = self.bank.pointers[slots, places].reshape(
             len(attended), most * parts, model.mem_dim
@@ -146,7 +146,7 @@ class Recall:
         codes = codes.float().view(len(attended), most, model.mem_dim)
         missing = None
         if any(len(a.pointers) < most for a in attended):
-            counts = torch.tensor([len(a.pointers) for a in attended], device=device)
+            counts = on_device([len(a.pointers) for a in attended], device)
             missing = torch.arange(most, device=device) >= counts[:, None]
             missing = missing.repeat_interleave(parts, 1)
         return codes.repeat_interleave(parts, 1), words, missing

@@ -23,7 +23,7 @@ MOST_LEARNT = 0.5
 USUAL_AT_START = 0.15
 
 
-def signature(top: torch.Tensor) -> Signature:
+def describe(top: torch.Tensor) -> torch.Tensor:
     """Describe a frame by its features in a coarse grid, less what all cells have in common.
 
     What is common goes with the light, so that flicker leaves little behind.
@@ -32,10 +32,16 @@ def signature(top: torch.Tensor) -> Signature:
         top: (1, C, S, S) features.
 
     Returns:
-        (cells, C) float32, `CELLS` squared cells or, on a smaller grid, S squared.
+        (cells, C) float32 where the features are, `CELLS` squared cells or, on a smaller grid, S
+        squared.
     """
     cells = F.adaptive_avg_pool2d(top.float(), min(CELLS, top.shape[-1]))[0].flatten(1).T
-    described: Signature = (cells - cells.mean(0)).cpu().numpy()
+    return cells - cells.mean(0)
+
+
+def signature(top: torch.Tensor) -> Signature:
+    """Return what `describe` says of features (1, C, S, S), on the host."""
+    described: Signature = describe(top).cpu().numpy()
     return described
 
 
@@ -80,9 +86,9 @@ class CutFinder:
         self._usual += RATE * (min(away, MOST_LEARNT) - self._usual)
         return (away, allowed) if away > allowed else None
 
-    def restart(self, described: Signature | None) -> None:
-        """Take a frame without comparing it; None for no frame."""
-        self._last = described
+    def restart(self) -> None:
+        """Compare the next frame with none."""
+        self._last = None
 
     def reset(self) -> None:
         """Forget the stream."""

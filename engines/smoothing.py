@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 
@@ -48,7 +46,7 @@ class Smoother:
         if last is not None and _is_still(last, logits):
             blended = logits + self._weight * (last - logits)
             logits = np.where(logits > OUTSIDE_LOGIT, blended, logits)
-            result = replace(result, logits=logits)
+            result = result.with_logits(logits)
         self._shown[obj_id] = logits
         return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from engines.attention import MemoryAttention, Shared
@@ -21,6 +22,7 @@ from engines.pending import Pending
 from engines.precision import with_weights_in
 from engines.recall import Recall
 from engines.settings import Limits, Savings
+from engines.transfer import on_device
 from engines.window import GRAPH_SIZES_A_FRAME, SIZES_A_FRAME, Crop, window_sides
 
 #: Numbers of objects that are computed at once: more are split into these.
@@ -37,6 +39,7 @@ class State:
         limits: How much is remembered.
         savings: What is left out for speed.
         runners: Exported networks by name; None to run the model's own modules.
+        blind: Whether who is absent stays on the device (`MemoryEncoder`).
 
     Raises:
         ValueError: The savings do not suit the image size or exported networks.
@@ -50,6 +53,8 @@ class State:
         limits: Limits,
         savings: Savings,
         runners: Mapping[str, Runner] | None = None,
+        *,
+        blind: bool = False,
     ) -> None:
         device = next(model.parameters()).device
         if runners is None:
@@ -74,7 +79,7 @@ class State:
                 f"{model.image_size}; choose a multiple of {16 * savings.pool}"
             )
         self.layout = Layout(limits, conditioning_row=int(model.num_maskmem) - 1)
-        self.heads, self.encoder = _parts(model, autocast, runners)
+        self.heads, self.encoder = _parts(model, autocast, runners, blind)
         self.bank = Bank(
             self.layout,
             self.attention,
@@ -165,8 +170,8 @@ class State:
         attended = [memory.attended(frame_index) for memory in objects]
         tokens = None
         if crops is not None:
-            rows = [torch.from_numpy(crop.tokens()) for crop in crops]
-            tokens = torch.stack(rows).to(self.encoder.place.device)
+            rows = np.stack([crop.tokens() for crop in crops])
+            tokens = on_device(rows, self.encoder.place.device)
         shared = self._share(features)
         looked_at = self.grid**2 if tokens is None else tokens.shape[1]
         kept = self.bank.kept if tokens is None else looked_at
@@ -269,12 +274,12 @@ class State:
 
 
 def _parts(
-    model: Any, autocast: Callable[[], Any], runners: Mapping[str, Runner] | None
+    model: Any, autocast: Callable[[], Any], runners: Mapping[str, Runner] | None, blind: bool
 ) -> tuple[Heads, MemoryEncoder]:
     if runners is None:
-        return Heads(model, autocast), MemoryEncoder(model, autocast)
+        return Heads(model, autocast), MemoryEncoder(model, autocast, blind=blind)
     decoder = ExportedDecoder(model, runners["mask_decoder"])
     return (
         ExportedHeads(model, autocast, decoder),
-        ExportedMemoryEncoder(model, autocast, runners["memory_encoder"]),
+        ExportedMemoryEncoder(model, autocast, runners["memory_encoder"], blind=blind),
     )

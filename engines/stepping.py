@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from engines import cleanup as cleaning
-from engines.continuity import check_finite
+from engines.continuity import check_finite, is_finite
+from engines.device_mask import as_masks, want_masks
 from engines.features import Features
 from engines.heads import Decoded
 from engines.memory import Memory
@@ -17,6 +18,7 @@ from engines.objects import ObjectMask
 from engines.prompting import as_mask
 from engines.settings import Calm, Cleanup, Window
 from engines.state import State
+from engines.transfer import Gather, download, on_device
 from engines.window import Crop, choose_crop, leaves, mask_boxes
 
 # Pixels of the logits a token.
@@ -29,16 +31,22 @@ class Stepping:
     Args:
         state: What is read from and written to.
         cleanup: What is done to masks after the model.
+        gathered: Whether what the host has to know comes in one download at the end.
     """
 
-    def __init__(self, state: State, cleanup: Cleanup) -> None:
+    def __init__(self, state: State, cleanup: Cleanup, *, gathered: bool = False) -> None:
         self._state = state
+        self._gathered = gathered
         self._cleanup = cleanup
         # As in the official predictor, memories are made before holes are filled.
         self._remembered = replace(cleanup, fill_holes_px=0, drop_specks_px=0, smooth=0.0)
 
     def __call__(
-        self, frame_index: int, features: Features, ids: list[int] | None = None
+        self,
+        frame_index: int,
+        features: Features,
+        ids: list[int] | None = None,
+        gather: Gather | None = None,
     ) -> dict[int, ObjectMask]:
         """Find objects in a frame and remember it.
 
@@ -46,24 +54,32 @@ class Stepping:
             frame_index: The frame's.
             features: The frame's.
             ids: Objects to step; None for all.
+            gather: What else the host wants to know of the frame; it is read where objects are
+                stepped.
+
+        Raises:
+            NotFiniteError: The model gave numbers that are not finite; nothing was remembered.
         """
         memories = self._state.memories
         objects = {i: memories[i] for i in (memories if ids is None else ids)}
         results: dict[int, ObjectMask] = {}
         stepped: list[int] = []
+        resting: list[int] = []
         for obj_id, memory in objects.items():
             self._state.settle(memory, frame_index)
             if frame_index in memory.conditioning and frame_index in memory.results:
                 results[obj_id] = memory.results[frame_index]
             elif ids is None and memory.last and _rests(memory, frame_index, self._calm):
                 results[obj_id] = memory.last
-                continue
+                resting.append(obj_id)
             else:
                 stepped.append(obj_id)
-            memory.track(frame_index)
         if stepped:
-            found = self._step(frame_index, features, [objects[i] for i in stepped])
+            some = [objects[i] for i in stepped]
+            found = self._step(frame_index, features, some, gather or Gather())
             results |= dict(zip(stepped, found, strict=True))
+        for obj_id in objects.keys() - resting:
+            objects[obj_id].track(frame_index)
         for obj_id, memory in objects.items():
             self._note(memory, results[obj_id])
             memory.prune(frame_index)
@@ -90,19 +106,29 @@ class Stepping:
         memory.last = result
 
     def _step(
-        self, frame_index: int, features: Features, objects: list[Memory]
+        self, frame_index: int, features: Features, objects: list[Memory], gather: Gather
     ) -> list[ObjectMask]:
         crops = self._choose(objects)
         out = self._decode(frame_index, features, objects, crops)
-        check_finite(f"the logits of frame {frame_index}", out.low)
-        check_finite(f"the object scores of frame {frame_index}", out.scores)
-        found = out.low
-        out.low = cleaning.apply(found, self._remembered)
-        raw = self._state.encoder(features, out, prompted=False, crops=crops)
-        self._state.remember(frame_index, objects, out, raw)
+        if not self._gathered:
+            _require_finite(frame_index, out)
+        kept = replace(out, low=cleaning.apply(out.low, self._remembered))
+        raw = self._state.encoder(features, kept, prompted=False, crops=crops)
+        shown = kept
         if self._cleanup.fill_holes_px or self._cleanup.drop_specks_px:
-            out.low = cleaning.apply(found, self._cleanup)
-        return [as_mask(out, row) for row in range(len(objects))]
+            shown = replace(out, low=cleaning.apply(out.low, self._cleanup))
+        if not self._gathered:
+            self._state.remember(frame_index, objects, kept, raw)
+            return [as_mask(shown, row) for row in range(len(objects))]
+        gather.add("finite", is_finite(out.low, out.scores))
+        want_masks(gather, shown, features.frame_size, logits=self._cleanup.smooth > 0)
+        # The one wait of a frame. Only what is known to be sound is remembered.
+        found = gather.read()
+        features.accept(found.get("features"))
+        if not found["finite"]:
+            _require_finite(frame_index, out)
+        self._state.remember(frame_index, objects, kept, raw)
+        return as_masks(found, shown, features.frame_size)
 
     # -- where objects are looked for -----------------------------------------------------------
 
@@ -145,8 +171,9 @@ class Stepping:
             again = self._decode_in(
                 frame_index, features, [objects[i] for i in lost], [None] * len(lost)
             )
+            at = on_device(lost, out.low.device)
             for name in ("low", "ious", "pointers", "scores"):
-                getattr(out, name)[lost] = getattr(again, name)
+                getattr(out, name)[at] = getattr(again, name)
         return out
 
     def _decode_in(
@@ -168,8 +195,15 @@ class Stepping:
             pix = self._state.attend(frame_index, features, [objects[i] for i in rows], some)
             parts.append(self._state.heads.track(pix, features, some))
             order += rows
-        out = Decoded.cat(parts)
-        return out[torch.tensor(order, device=out.low.device).argsort()]
+        if len(parts) == 1:
+            return parts[0]
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return Decoded.cat(parts)[on_device(back, features.top.device)]
+
+
+def _require_finite(frame_index: int, out: Decoded) -> None:
+    check_finite(f"the logits of frame {frame_index}", out.low)
+    check_finite(f"the object scores of frame {frame_index}", out.scores)
 
 
 def _apart(results: dict[int, ObjectMask]) -> dict[int, ObjectMask]:
@@ -177,7 +211,7 @@ def _apart(results: dict[int, ObjectMask]) -> dict[int, ObjectMask]:
     stacked = torch.from_numpy(np.stack([result.logits for result in results.values()]))
     logits = cleaning.exclusive(stacked).numpy()
     return {
-        obj_id: replace(result, logits=logits[row])
+        obj_id: result.with_logits(logits[row])
         for row, (obj_id, result) in enumerate(results.items())
     }
 
@@ -191,8 +225,8 @@ def _rests(memory: Memory, frame_index: int, calm: Calm | None) -> bool:
 
 def _lost(out: Decoded, crops: list[Crop | None], window: Window) -> list[int]:
     """Return the objects that were not found well inside of their windows."""
-    boxes = mask_boxes((out.low > 0).cpu().numpy())
-    scores, ious = out.scores.tolist(), out.ious.tolist()
+    found = download({"inside": out.low > 0, "scores": out.scores, "ious": out.ious})
+    boxes, scores, ious = mask_boxes(found["inside"]), found["scores"], found["ious"]
     return [
         row
         for row, crop in enumerate(crops)

@@ -8,7 +8,8 @@ et al. 2024, arXiv 2408.00714.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,19 +17,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from engines.continuity import Continuity, Event, OrderError
+from engines.continuity import Continuity, Event, OrderError, joined
+from engines.device_clock import on_card
+from engines.encoding import Encoding
 from engines.engine_folder import Engines
 from engines.features import Features
-from engines.images import IMAGENET_MEAN, IMAGENET_STD, to_input
+from engines.lanes import Lane
 from engines.late import CatchUp, FeatureRing
 from engines.objects import ObjectMask, Prompt
 from engines.precision import PRECISIONS, choose_precision
 from engines.prompting import Prompting
 from engines.settings import Cleanup, Limits, Savings
-from engines.similarity import signature
+from engines.similarity import Signature, describe
 from engines.smoothing import Smoother
 from engines.state import State
 from engines.stepping import Stepping
+from engines.transfer import Gather
 
 
 class Tracker:
@@ -50,6 +54,7 @@ class Tracker:
         cleanup: Cleanup | None = None,
         correct_as_conditioning: bool = True,
         engines: Engines | None = None,
+        gathered: bool | None = None,
     ) -> None:
         """Wrap a model.
 
@@ -65,6 +70,9 @@ class Tracker:
                 conditioning frame (`add_all_frames_to_correct_as_cond`).
             engines: Exported networks, in precisions of their own; None to run the model's own
                 modules.
+            gathered: Whether what the host has to know of a frame comes in one download at the end
+                of its step, which it waits for once; None: on a card. Numbers that are not finite
+                are then noticed in `step`, and masks come as bits (`engines.device_mask`).
 
         Raises:
             ValueError: An unknown precision, or savings that exported networks do not know.
@@ -82,16 +90,25 @@ class Tracker:
             torch.autocast, self.device.type, dtype=dtype, enabled=dtype != torch.float32
         )
         cleanup = cleanup or Cleanup()
-        self._state = State(
-            model.to(self.device).eval(),
-            self._autocast,
-            dtype,
-            limits or Limits(),
-            savings or Savings(),
-            self._runners,
-        )
+        self._gathered = on_card(self.device) if gathered is None else gathered
+        model = model.to(self.device).eval()
+        self._tracking = Lane(self.device, "high")
+        with self._tracking():
+            self._state = State(
+                model,
+                self._autocast,
+                dtype,
+                limits or Limits(),
+                savings or Savings(),
+                self._runners,
+                blind=self._gathered,
+            )
         self.model = self._state.model
-        self._stepping = Stepping(self._state, cleanup)
+        self._encoding = Encoding(
+            self.model, self._autocast, self.device, self._runners, asks=not self._gathered
+        )
+        self._encoding.lane.follow(self._tracking.mark())
+        self._stepping = Stepping(self._state, cleanup, gathered=self._gathered)
         self._prompting = Prompting(
             self._state, rendered=rendered_prompts, as_conditioning=correct_as_conditioning
         )
@@ -124,21 +141,17 @@ class Tracker:
         Args:
             image: (H, W, 3) uint8 RGB.
 
+        Returns:
+            The features; where results are gathered, without waiting for them.
+
         Raises:
-            ModelError: The features are not finite.
+            ModelError: The features are not finite; where results are gathered, `step` says so.
         """
-        side = self.image_size
-        planes = to_input(image, (side, side), IMAGENET_MEAN, IMAGENET_STD, self.device)
-        if self._runners is None:
-            with self._autocast():
-                out = self.model.forward_image(planes)
-            quarter, half, top = (level.float() for level in out["backbone_fpn"])
-        else:
-            found = self._runners["image_encoder"]({"image": planes})
-            top, half, quarter = found["top"], found["half"], found["quarter"]
-        features = Features(top=top, half=half, quarter=quarter, frame_size=image.shape[:2])
-        features.check()
-        return features
+        return self._encoding(image)
+
+    def encoded_ns(self, features: Features) -> int | None:
+        """Return when features were there (`time.monotonic_ns`); None where it is not known yet."""
+        return None if features.ready is None else self._encoding.lane.reached_ns(features.ready)
 
     def warm_up(self) -> None:
         """Run once what a live stream will run, and forget it; before any frame.
@@ -149,7 +162,8 @@ class Tracker:
         image = np.zeros((64, 64, 3), dtype=np.uint8)
         features = self.encode(image)
         if self._runners is not None:
-            self._state.warm_up(features)
+            with self._read(features):
+                self._state.warm_up(features)
         self.add_object(0, 0, features, box=(8.0, 8.0, 40.0, 40.0))
         for step in range(3):
             self.step(step, features)
@@ -221,19 +235,21 @@ class Tracker:
             raise ValueError(f"catch_up is {catch_up!r}; accepted are 'jump' and 'replay'")
         if features is None:
             features = self._ring.get(frame_index)
+        features.check()
         late = self.last_frame is not None and frame_index < self.last_frame
         replayed = self._ring.since(frame_index) if late and catch_up == "replay" else []
-        results = self._prompting(
-            frame_index,
-            features,
-            prompts,
-            clear_old_points=clear_old_points,
-        )
-        if replayed:
-            for obj_id in prompts:
-                self._stepping.rewind(obj_id, frame_index + 1)
-            for index, frame in replayed:
-                self._results |= self._stepping(index, frame, list(prompts))
+        with self._read(features):
+            results = self._prompting(
+                frame_index,
+                features,
+                prompts,
+                clear_old_points=clear_old_points,
+            )
+            if replayed:
+                for obj_id in prompts:
+                    self._stepping.rewind(obj_id, frame_index + 1)
+                for index, frame in replayed:
+                    self._results |= self._stepping(index, frame, list(prompts))
         return results
 
     @torch.inference_mode()
@@ -253,10 +269,10 @@ class Tracker:
             OrderError: Time runs backwards.
             NotFiniteError: The model gave numbers that are not finite; nothing was remembered.
         """
-        features.check()
+        if features.finite is None:
+            features.check()
         try:
-            looks = signature(features.top)
-            event = self._continuity.check(frame_index, features.frame_size, looks)
+            event = self._continuity.check(frame_index, features.frame_size)
         except OrderError as error:
             self._events.append(error.event)
             raise
@@ -268,13 +284,42 @@ class Tracker:
                 return dict(self._results)
             if event.starts_anew:
                 self._forget(all_but_prompted_in=frame_index)
-        results = self._stepping(frame_index, features)
+        with self._read(features):
+            gather = self._wanted(features)
+            results = self._stepping(frame_index, features, gather=gather)
+            found = gather.read()
+        features.accept(found.get("features"))
+        self._see(event, found["looks"])
         self._ring.put(frame_index, features)
         self.last_frame = frame_index
         if self._smoother:
             results = {i: self._smoother(i, result) for i, result in results.items()}
         self._results = results
         return dict(results)
+
+    @contextmanager
+    def _read(self, features: Features) -> Iterator[None]:
+        """Work in the tracker's lane, on features that are there when it comes to them."""
+        self._tracking.follow(features.ready, features.tensors())
+        with self._tracking():
+            yield
+
+    def _wanted(self, features: Features) -> Gather:
+        """Return what the host wants to know of any frame, whoever is tracked."""
+        gather = Gather()
+        gather.add("looks", describe(features.top))
+        if features.finite is not None and not features.checked:
+            gather.add("features", features.finite)
+        return gather
+
+    def _see(self, event: Event | None, looks: Signature) -> None:
+        """Notice a cut; one event a frame names all that happened in it."""
+        both = joined(event, self._continuity.see(looks))
+        if both is None or both is event:
+            return
+        if event is not None:
+            self._events.pop()
+        self._events.append(both)
 
     def remove_object(self, obj_id: int) -> None:
         """Forget an object; an unknown id is not an error."""

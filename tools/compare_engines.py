@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from engines.backends import Running, get
 from engines.engine_folder import Engines
 from engines.networks import ImageEncoder, sam2_networks
+from engines.registry import check_device
 from export.formats import PRECISIONS_OF, write
 from stream.errors import UsageError
 
@@ -35,6 +36,24 @@ def check_backend(backend: str, precision: str) -> None:
         raise UsageError(
             f"--precision {precision}: {backend} computes in {', '.join(PRECISIONS_OF[backend])}"
         )
+
+
+def check_card(device: str, backend: str, *, vos_optimized: bool, floor: bool) -> None:
+    """Check that a device is there, and that what is asked for can be measured on it.
+
+    Raises:
+        ModelError: It is not there.
+        UsageError: It cannot.
+    """
+    check_device(device)
+    if device == "cpu":
+        if vos_optimized:
+            raise UsageError("--vos-optimized: the compiled predictor needs --device cuda")
+        return
+    if backend != "torch":
+        raise UsageError(f"--backend {backend}: with --device {device} it is torch only")
+    if floor:
+        raise UsageError("--floor: it counts threads, which a card has none of; leave it out")
 
 
 def engines_of(model: Any, backend: str, precision: str) -> Engines | None:

@@ -130,7 +130,7 @@ def race(
         logits: dict[str, list[np.ndarray]] = {}
         # Each goes first in every other frame.
         for name in list(sides)[:: 1 if index % 2 else -1]:
-            took, logits[name] = _timed(sides[name], index)
+            took, logits[name] = _timed(sides[name], index, plan.settle)
             spent[name].append(took)
         masks.add(*(logits[name] for name in sides))
         official.append(logits["official"])
@@ -148,11 +148,14 @@ def race(
     )
 
 
-def _timed(side: Side, index: int) -> tuple[Spent, list[np.ndarray]]:
+def _timed(side: Side, index: int, settle: Callable[[], None]) -> tuple[Spent, list[np.ndarray]]:
+    settle()
     processor, start = time.process_time(), time.perf_counter()
     side.encode(index)
+    settle()
     middle = time.perf_counter()
     logits = side.track(index)
+    settle()
     end = time.perf_counter()
     return Spent(middle - start, end - middle, time.process_time() - processor), logits
 
@@ -184,6 +187,17 @@ def _figures(spent: list[Spent]) -> Figures:
 def _ratio(theirs: list[float], ours: list[float]) -> float:
     """Return the median over frames; what slows both in the same frame drops out."""
     return round(median([a / b for a, b in zip(theirs, ours, strict=True)] or [0.0]), 3)
+
+
+def growth(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return how much longer a frame takes with the most objects than with the fewest."""
+    few, many = (choose(rows, key=lambda row: row.objects) for choose in (min, max))
+    times = {
+        name: round(getattr(many, name).frame_ms / getattr(few, name).frame_ms, 2)
+        for name in SIDES
+        if getattr(few, name).frame_ms
+    }
+    return {"few": few.objects, "many": many.objects, **times}
 
 
 def measure_memory(plan: Plan, objects: int, side: str) -> tuple[float, float]:

@@ -5,13 +5,17 @@
         [--source FOLDER] [--threads 2] [--floor] [--json FILE]
     python tools/compare_sam2.py --backend openvino --precision bf16 --no-memory
     python tools/compare_sam2.py --matrix          # all four sizes of model at 256, 512 and 1024 px
+    python tools/compare_sam2.py --device cuda --vos-optimized --objects 1,16 --image-size 1024
+        --precision bf16 --official-precision bf16 --frames 60
 
 Both have the same weights and see the same normalised pixels. Times are taken frame by frame in
 turn in one process, so that a noisy machine slows both; neither enlarges its masks to the frame.
 How many times faster: the median over the frames, in time and, in brackets, in processor time.
 Memory is taken in a process of its own for each: the largest growth of resident memory after the
 model was loaded and the film drawn, and, counted tensor by tensor, what each further frame adds for
-good. The official predictor is given the clip as a whole, as it needs it.
+good. The official predictor is given the clip as a whole, as it needs it. On a card each time ends
+when the card is done, memory and the encoder alone are not measured, and `--vos-optimized` compares
+with the compiled predictor; its first frames, in which it compiles, do not count.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from compare_engines import (
     BACKENDS,
     best_product,
     check_backend,
+    check_card,
     count_encoder,
     encoder_times,
     engines_of,
@@ -42,6 +47,7 @@ from compare_measure import (
     Agreement,
     Figures,
     Row,
+    growth,
     matrix,
     measure_memory,
     race,
@@ -115,7 +121,8 @@ def notes(plan: Plan, masks: list[Agreement]) -> list[str]:
     lines = [
         f"official in {plan.official_precision}, maskcast in {plan.precision}, "
         f"prompt {plan.prompt}, {plan.frames} frames, weights {plan.weights}",
-        f"{plan.threads} threads, {processor()}, torch {torch.__version__}, load before {LOAD:.1f}",
+        f"{plan.threads} threads, {machine(plan)}, torch {torch.__version__}, "
+        f"load before {LOAD:.1f}",
         f"official masks cover {low:.0%} to {high:.0%} of the frame, "
         f"official logits reach {max(m.largest_logit for m in masks):.1f}",
     ]
@@ -132,6 +139,11 @@ def notes(plan: Plan, masks: list[Agreement]) -> list[str]:
     if high == 0.0 or low == 1.0:
         lines.append("all masks are empty or full: the IoU says nothing here")
     return lines
+
+
+def machine(plan: Plan) -> str:
+    """Return the name of what is computed on."""
+    return processor() if plan.device == "cpu" else torch.cuda.get_device_name(plan.device)
 
 
 def processor() -> str:
@@ -161,6 +173,10 @@ def compare(
     memory: Annotated[bool, typer.Option(help="Measure memory as well.")] = True,
     all_models: Annotated[bool, typer.Option("--matrix", help="Logits of all models.")] = False,
     backend: Annotated[str, typer.Option(help="maskcast's: " + ", ".join(BACKENDS))] = "torch",
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N, for both.")] = "cpu",
+    vos_optimized: Annotated[
+        bool, typer.Option("--vos-optimized", help="The official one compiled; needs cuda.")
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
     alone: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> int:
@@ -177,7 +193,10 @@ def compare(
         prompt=_one_of("--prompt", prompt, PROMPTS),
         source=source,
         backend=_one_of("--backend", backend, BACKENDS),
+        device=device,
+        vos_optimized=vos_optimized,
     )
+    check_card(plan.device, plan.backend, vos_optimized=vos_optimized, floor=floor)
     check_backend(plan.backend, plan.precision)
     least = 2 if all_models else WARM_UP + 2
     if plan.frames < least:
@@ -208,6 +227,7 @@ def _rows(
         for count in counts:
             rows.append(race(plan, model, count, lambda: bar.advance(task), floor))
         del model
+        memory = memory and plan.device == "cpu"
         task = bar.add_task("memory", total=len(rows) * len(SIDES), visible=memory)
         for row, name in product(rows if memory else [], SIDES):
             figures: Figures = getattr(row, name)
@@ -215,10 +235,20 @@ def _rows(
             bar.advance(task)
     lines = notes(plan, [row.masks for row in rows])
     title = f"{plan.model} at {plan.image_size} px, maskcast by {plan.backend}"
-    encoder = measure_encoder(plan)
-    lines.append(encoder_line(plan, encoder))
-    data = {"rows": [asdict(row) for row in rows], "encoder": encoder}
+    data: dict[str, Any] = {"rows": [asdict(row) for row in rows], "growth": growth(rows)}
+    lines += growth_lines(data["growth"])
+    if plan.device == "cpu":
+        data["encoder"] = measure_encoder(plan)
+        lines.append(encoder_line(plan, data["encoder"]))
     return [title, table_of(rows), *lines], data
+
+
+def growth_lines(found: dict[str, Any]) -> list[str]:
+    """Say how time grows with the number of objects, where there are two."""
+    if found["few"] == found["many"]:
+        return []
+    said = ", ".join(f"{name} {found[name]:.2f}" for name in SIDES if name in found)
+    return [f"time({found['many']}) / time({found['few']}): {said}"]
 
 
 def measure_encoder(plan: Plan) -> dict[str, float]:

@@ -64,6 +64,14 @@ class Plan:
     prompt: str = "box"
     source: str | None = None
     backend: str = "torch"
+    device: str = "cpu"
+    vos_optimized: bool = False
+    """The official predictor compiled, as `build_sam2_video_predictor(vos_optimized=True)`."""
+
+    def settle(self) -> None:
+        """Wait until the device has done what it was asked to do, so that a time means it."""
+        if self.device != "cpu":
+            torch.cuda.synchronize(self.device)
 
 
 class Side(Protocol):
@@ -92,7 +100,8 @@ class OfficialSide:
         side = plan.image_size // 16
         self._predictor = build_sam2_video_predictor(
             f"configs/sam2.1/{CONFIGS[plan.model]}.yaml",
-            device="cpu",
+            device=plan.device,
+            vos_optimized=plan.vos_optimized,
             hydra_overrides_extra=[
                 f"++model.image_size={plan.image_size}",
                 *(
@@ -104,7 +113,9 @@ class OfficialSide:
         self._predictor.fill_hole_area = 0
         self._predictor.load_state_dict(model.state_dict(), assign=True)
         low = plan.official_precision == "bf16"
-        self._cast = lambda: torch.autocast("cpu", torch.bfloat16) if low else nullcontext()
+        kind = torch.device(plan.device).type
+        self._cast = lambda: torch.autocast(kind, torch.bfloat16) if low else nullcontext()
+        self._device = plan.device
         self._film = film
         self._state: dict[str, Any] = {}
 
@@ -113,7 +124,7 @@ class OfficialSide:
         """Encode frame 0 and prompt every object in it."""
         side, cpu = self._film[0].shape[0], torch.device("cpu")
         planes = [to_input(f, (side, side), IMAGENET_MEAN, IMAGENET_STD, cpu) for f in self._film]
-        clip = torch.cat(planes)
+        clip = torch.cat(planes).to(self._device)
         del planes
         # The predictor reads films from disk only.
         loaded = mock.patch.object(official, "load_video_frames", return_value=(clip, side, side))
@@ -149,7 +160,7 @@ class OfficialSide:
         quiet = mock.patch.object(official, "tqdm", lambda order, **_: order)
         with self._cast(), quiet:
             _, _, logits = next(self._predictor.propagate_in_video(self._state, index, 0))
-        return list(logits[:, 0].float().numpy())
+        return list(logits[:, 0].float().cpu().numpy())
 
 
 class MaskcastSide:
@@ -157,7 +168,9 @@ class MaskcastSide:
 
     def __init__(self, model: Any, plan: Plan, film: Sequence[Pixels]) -> None:
         engines = engines_of(model, plan.backend, plan.precision)
-        self._tracker = Tracker(model, precision=plan.precision, engines=engines)
+        self._tracker = Tracker(
+            model, precision=plan.precision, device=plan.device, engines=engines
+        )
         self._tracker.warm_up()
         self._film = film
         self._features: Any = None
@@ -191,7 +204,7 @@ def load_model(plan: Plan) -> Any:
     loaded = load_sam2(plan.model, plan.weights, plan.image_size)
     if loaded.random:
         _liven(loaded.model)
-    return loaded.model
+    return loaded.model.to(plan.device)
 
 
 @torch.no_grad()

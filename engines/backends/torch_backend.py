@@ -131,6 +131,7 @@ def _capture(
             run(inputs)
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Other threads may go on using the card meanwhile.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         outputs = run(inputs)
     return _Graph(graph, inputs, outputs)

@@ -18,6 +18,7 @@ from engines.bank import Bank
 from engines.memory import Attended, Memory
 from engines.networks.memory_attention import NOT_THERE
 from engines.recall import Recall
+from engines.transfer import on_device
 
 #: Conditioning frames up to which room for all of them costs hardly more than room for one.
 HARDLY_MORE = 2
@@ -112,10 +113,10 @@ class ExportedRecall(Recall):
         needed = max(len(a.spatial) for a in attended)
         frames = next(room for room in rooms(bank) if room >= needed)
         most = pointer_room(bank)
-        slots = torch.tensor([o.slot for o in objects], device=device)[:, None]
+        slots = on_device([o.slot for o in objects], device)[:, None]
         spatial = [a.spatial + [(0, 0)] * (frames - len(a.spatial)) for a in attended]
-        at = torch.tensor([[p for p, _ in s] for s in spatial], device=device)
-        rows = torch.tensor([[r for _, r in s] for s in spatial], device=device)
+        at = on_device([[p for p, _ in s] for s in spatial], device)
+        rows = on_device([[r for _, r in s] for s in spatial], device)
         codes, words, missing = self._pointers(slots, attended, most)
         stored = bank.values
         if tokens is None:
@@ -131,7 +132,7 @@ class ExportedRecall(Recall):
         values = values.flatten(1, 2)
         count, seen = values.shape[:2]
         bias = values.new_zeros(count, 1, seen + words.shape[1])
-        known = torch.tensor([len(a.spatial) for a in attended], device=device)
+        known = on_device([len(a.spatial) for a in attended], device)
         absent = torch.arange(frames, device=device) >= known[:, None]
         bias[:, 0, :seen] = absent.repeat_interleave(seen // frames, 1) * NOT_THERE
         if missing is not None:

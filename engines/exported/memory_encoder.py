@@ -20,10 +20,11 @@ class ExportedMemoryEncoder(MemoryEncoder):
         model: A `SAM2Base` in eval mode.
         autocast: Makes the context that what is left of the modules runs in.
         run: The network.
+        blind: See `MemoryEncoder`.
     """
 
-    def __init__(self, model: Any, autocast: Any, run: Runner) -> None:
-        super().__init__(model, autocast)
+    def __init__(self, model: Any, autocast: Any, run: Runner, *, blind: bool = False) -> None:
+        super().__init__(model, autocast, blind=blind)
         self._run = run
 
     def _whole(self, features: Features, low: torch.Tensor, prompted: bool) -> torch.Tensor:

@@ -17,6 +17,7 @@ from engines.detector import DetectorSettings, Found, Shown, TextDetector
 from engines.errors import ModelError
 from engines.features import Features
 from engines.finder import finder_beside
+from engines.lanes import Lane
 from engines.registry import (
     check_device,
     clip_engines,
@@ -61,15 +62,26 @@ class DetectCore:
         """
         torch.set_num_threads(self._config.threads)
         try:
-            self._detector = self._load()
-            image = np.zeros((64, 64, 3), dtype=np.uint8)
-            self._detector.heatmap(image, self._first.texts or (ANYTHING,), self._first.negatives)
-            self._detector.warm_up()
+            check_device(self._config.device)
+            # Tracking comes first, wherever both share a context of the card.
+            self._lane = Lane(torch.device(self._config.device), "low")
+            with self._lane():
+                self._warm_up()
         except (ModelError, ValueError) as error:
             raise UsageError(str(error)) from error
 
     def detect(self, job: DetectionJob) -> DetectionResult:
         """Learn what a job shows, find what its question asks for and score what is known."""
+        with self._lane():
+            return self._detect(job)
+
+    def _warm_up(self) -> None:
+        self._detector = self._load()
+        image = np.zeros((64, 64, 3), dtype=np.uint8)
+        self._detector.heatmap(image, self._first.texts or (ANYTHING,), self._first.negatives)
+        self._detector.warm_up()
+
+    def _detect(self, job: DetectionJob) -> DetectionResult:
         start_ns = time.monotonic_ns()
         size = job.image.shape[:2]
         features = Features.from_arrays(job.features, size, self._detector.device)
@@ -103,7 +115,6 @@ class DetectCore:
 
     def _load(self) -> TextDetector:
         config = self._config
-        check_device(config.device)
         sam = load_sam2(self._tracker.model, self._tracker.weights, self._tracker.image_size)
         # The tracker sends features; this process needs the prompt encoder and the decoder only.
         sam.model.image_encoder = sam.model.memory_attention = sam.model.memory_encoder = None

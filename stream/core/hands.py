@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from engines.images import mask_in_frame
 from engines.late import choose_catch_up
 from engines.objects import ObjectMask, Prompt
 from engines.tracker import Tracker
@@ -81,7 +80,7 @@ class Hands:
             self._adopt(track_id, prompt.label or question.labels[0], found)
         else:
             self._tracks.take_over(track_id, prompt.label)
-        mask, box = mask_in_frame(found.logits, self._size)
+        mask, box = found.in_frame(self._size)
         return Prompted(track_id, frame_index, int(mask.sum()), box)
 
     def forget(self, track_id: int) -> None:

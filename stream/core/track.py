@@ -10,7 +10,6 @@ from typing import Any
 import structlog
 
 from engines.features import Features
-from engines.images import mask_in_frame
 from engines.late import TooLateError, choose_catch_up
 from engines.objects import ObjectMask, Prompt
 from engines.registry import load_tracker
@@ -118,6 +117,8 @@ class TrackCore:
         self._hands.tracked(frame.index, self._step, frame.size)
         if teach:
             self._loop.ask(frame, features, detector, {i.id: i.box for i in objects if i.area})
+        # On a card the encoder was only asked for when `encode` came back.
+        stamps["encoded"] = self._tracker.encoded_ns(features) or stamps["encoded"]
         stamps["tracked"] = time.monotonic_ns()
         self._step += 1
         return Masks(
@@ -259,7 +260,7 @@ class TrackCore:
             track = self._tracks.tracks.get(track_id)
             if track is None or not track.confirmed:
                 continue
-            mask, box = mask_in_frame(result.logits, frame.size)
+            mask, box = result.in_frame(frame.size)
             objects.append(
                 TrackedObject(
                     id=track_id,

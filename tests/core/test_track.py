@@ -43,6 +43,12 @@ class EchoTracker:
         zero = torch.zeros(1, 1, SIDE, SIDE)
         return Features(zero, zero, zero, image.shape[:2])
 
+    encoded_at_ns: int | None = None
+    """What a card's clock would say, where it knows."""
+
+    def encoded_ns(self, features: Features) -> int | None:
+        return self.encoded_at_ns
+
     def add_object(
         self, obj_id: int, step: int, features: Features | None = None, **prompt: Any
     ) -> ObjectMask:
@@ -173,6 +179,13 @@ def test_the_mask_is_brought_to_the_frame_and_stamps_are_kept(echo: EchoTracker)
     assert abs(x0 - 40 / 256 * 120) < 2
     assert abs(y1 - 80 / 256 * 100) < 2
     assert list(result.stamps) == ["read", "encoded", "tracked"]
+
+
+def test_a_card_says_when_a_frame_was_encoded(
+    echo: EchoTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EchoTracker, "encoded_at_ns", 77)
+    assert run(core(live=False), SlowDetector(), 1)[0].stamps["encoded"] == 77
 
 
 def test_a_new_size_starts_anew_with_new_ids(echo: EchoTracker) -> None:

@@ -169,6 +169,35 @@ def test_the_table_shows_what_was_measured() -> None:
     assert "│            - │" in text, "what was not measured is no number"
 
 
+def test_growth_is_from_the_fewest_to_the_most_objects() -> None:
+    def row(objects: int, official_ms: float, ours_ms: float) -> Any:
+        figures = (measure.Figures(ms, 0.0, ms) for ms in (official_ms, ours_ms))
+        return measure.Row(objects, *figures, 1.0, 1.0, measure.Agreement())
+
+    found = measure.growth([row(4, 40.0, 20.0), row(16, 120.0, 30.0), row(1, 12.0, 15.0)])
+    assert found == {"few": 1, "many": 16, "official": 10.0, "maskcast": 2.0}
+    assert compare.growth_lines(found) == ["time(16) / time(1): official 10.00, maskcast 2.00"]
+    assert compare.growth_lines(measure.growth([row(4, 1.0, 1.0)])) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "openvino"}, "--backend openvino: with --device cuda it is torch only"),
+        ({"floor": True}, "--floor: it counts threads"),
+    ],
+)
+def test_what_a_card_cannot_measure_is_refused(
+    options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = load("compare_engines")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    usual = {"backend": "torch", "vos_optimized": True, "floor": False}
+    engines.check_card("cuda", **usual)
+    with pytest.raises(sides.UsageError, match=message):
+        engines.check_card("cuda", **(usual | options))
+
+
 def test_the_matrix_has_a_row_for_each_model() -> None:
     cells = [
         {"model": model, "image_size": size, "largest_logit_difference": size * 1e-6, "floor": None}
@@ -207,6 +236,8 @@ def test_notes_own_up_to_random_weights_and_empty_masks() -> None:
         (["--matrix", "--weights", "tiny.pt"], "--matrix needs random:SEED"),
         (["--source", "nowhere", "--image-size", "64"], "nowhere: matches no file"),
         (["--json", "no/such/x.json"], "there is no directory no/such"),
+        (["--vos-optimized"], "--vos-optimized: the compiled predictor needs --device cuda"),
+        (["--device", "cude"], "device 'cude' is unknown; accepted are cpu, cuda"),
         (["--bogus"], "No such option: --bogus"),
     ],
 )
