@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from engines.images import IMAGENET_MEAN, IMAGENET_STD, mask_in_frame, to_input
 
@@ -36,6 +37,16 @@ def test_input_is_normalised_as_imagenet() -> None:
     expected = [(1 - m) / s for m, s in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
     np.testing.assert_allclose(out[0, :, 0, 0], expected, rtol=1e-5)
     assert out.shape == (1, 3, 4, 4)
+
+
+def test_pictures_are_resized_as_pil_does_it() -> None:
+    """SAM 2's own loader resizes with PIL; one grey level is 1 / 57 of the normalised scale."""
+    image = np.random.default_rng(0).integers(0, 255, (48, 80, 3), dtype=np.uint8)
+    out = to_input(image, (32, 32), (0.0,) * 3, (1 / 255,) * 3, torch.device("cpu"))
+    pil = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR))
+    away = np.abs(out[0].permute(1, 2, 0).numpy() - pil)
+    assert away.max() <= 1.0
+    assert away.mean() < 0.1
 
 
 def test_read_only_memory_is_accepted_and_gray_is_refused() -> None:
