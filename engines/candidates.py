@@ -61,24 +61,23 @@ def propose(
         heat: (rows, columns) probabilities, the best of all labels.
         settings: Thresholds.
         everywhere: Whether a grid of clicks over the whole frame is decoded as well.
-        spots: Where the segmenter's finder tells objects. They take the place of clicks where it is
-            warm, and are asked with a box and without.
+        spots: Where the segmenter's finder tells objects; they take the place of warm regions and
+            peaks, which tell neighbours apart less well.
     """
     threshold = 0.0 if settings.accept_best else settings.peak_threshold
     most = settings.max_prompts
     parts = []
-    points, boxes = regions(heat, region_threshold(heat, threshold))
-    if len(points):
-        points, boxes = points[:most], boxes[:most]
-        parts.append((points, *decode(points, boxes), False))
     if spots is None:
+        points, boxes = regions(heat, region_threshold(heat, threshold))
+        if len(points):
+            points, boxes = points[:most], boxes[:most]
+            parts.append((points, *decode(points, boxes), False))
         points = _warm_clicks(heat, threshold, settings.sweep_grid)[:most]
         if len(points):
             parts.append((points, *decode(points, None), False))
     elif len(spots):
-        for sides in (spots.boxes, None):
-            logits, quality = decode(spots.points, sides)
-            parts.append((spots.points, logits, quality * spots.scores.sqrt(), False))
+        logits, quality = decode(spots.points, spots.boxes)
+        parts.append((spots.points, logits, quality * spots.scores.sqrt(), False))
     if everywhere:
         points = grid_points(heat, settings.recall_grid, float("-inf"))
         parts.append((points, *decode(points, None), True))

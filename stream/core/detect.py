@@ -36,6 +36,7 @@ from stream.frame import Detection
 
 RANDOM_WEIGHTS_ACCEPT = 4
 SWEEP_OF_MICRO = 16
+MIN_QUALITY_OF_MICRO = 0.3
 ANYTHING = "object"
 
 
@@ -178,7 +179,7 @@ def detector_settings(
         recall_grid=config.recall_grid,
         tiles=config.tiles,
         one_piece=micro if tracker.one_piece is None else tracker.one_piece,
-        min_quality=config.min_quality,
+        min_quality=_least_quality(config, micro),
         nms_iou=config.nms_iou,
         contained=config.contained,
         min_score=config.min_score,
@@ -194,6 +195,12 @@ def detector_settings(
             weight=usual.weight if config.crop_weight is None else config.crop_weight,
         ),
     )
+
+
+def _least_quality(config: DetectorConfig, micro: bool) -> float:
+    if config.min_quality is not None:
+        return config.min_quality
+    return MIN_QUALITY_OF_MICRO if micro else DetectorSettings().min_quality
 
 
 def default_clip_size(name: str, visual: object) -> int:

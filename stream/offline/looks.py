@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
+from statistics import median
 from typing import Final
 
 from stream.errors import UsageError
@@ -24,6 +26,8 @@ from stream.offline.views import (
 )
 
 MOST_ZOOM: Final = 16
+SMALL_PART: Final = 0.08
+"""Side of an object, as a part of a view's, under which the view is enlarged."""
 
 
 def parse_zoom(text: str) -> int | None:
@@ -51,7 +55,8 @@ def find_texts(
         sight: Looks.
         image: (H, W, 3) uint8 RGB.
         zoom: Tiles along each edge; None: the whole, and tiles each level of which shows things
-            twice as large, until a tile is no larger than the model's input.
+            twice as large, until a tile is no larger than the model's input; once more, enlarged,
+            where most of what was found is small even so.
         nms_iou: See `stream.offline.views.merge`.
         contained: See there.
 
@@ -60,9 +65,11 @@ def find_texts(
     """
     size = image.shape[:2]
     views = pyramid(size, sight.input_px) if zoom is None else tiles_of(size, zoom, zoom)
-    pieces = [
-        piece for view in views for piece in _pieces(sight.find(_cut(image, view)), view, size)
-    ]
+    pieces = [piece for view in views for piece in _found(sight, image, view)]
+    if zoom is None and _are_small(pieces, sight.input_px):
+        closer = auto_tiles(size, sight.input_px // 2)
+        views += closer
+        pieces += [piece for view in closer for piece in _found(sight, image, view)]
     found = merge(pieces, views, size, nms_iou=nms_iou, contained=contained)
     return [_object(number, piece) for number, piece in enumerate(found, 1)]
 
@@ -98,6 +105,23 @@ def segment_hints(
         closer = {i: view for i, view in closer.items() if view != views[i]}
         found |= _look(sight, image, hints, closer)
     return [_object(i, found[i]) for i in sorted(found)]
+
+
+def _found(sight: Sight, image: Pixels, view: Rect) -> list[Piece]:
+    return _pieces(sight.find(_cut(image, view)), view, image.shape[:2])
+
+
+def _are_small(pieces: list[Piece], input_px: int) -> bool:
+    """Return whether most objects are small at the scale that shows them the largest."""
+    if not pieces:
+        return False
+    scales = [input_px / max(piece.view.size) for piece in pieces]
+    sides = [
+        scale * math.sqrt(piece.area)
+        for scale, piece in zip(scales, pieces, strict=True)
+        if scale == max(scales) and not piece.cut
+    ]
+    return bool(sides) and median(sides) < SMALL_PART * input_px
 
 
 def _tiles(sight: Sight, size: tuple[int, int], zoom: int | None) -> list[Rect]:

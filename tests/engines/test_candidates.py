@@ -49,20 +49,20 @@ def test_a_warm_place_is_prompted_by_a_box_and_a_click() -> None:
     assert not found.blind.any()
 
 
-def test_told_spots_take_the_place_of_warm_clicks() -> None:
-    discs, heat = Discs(), torch.full((16, 16), 0.05)
+def test_told_spots_take_the_place_of_what_is_warm() -> None:
+    discs, heat = Discs(), warm_spot()
     points = torch.tensor([[0.2, 0.2], [0.7, 0.6]])
     spots = Spots(points, torch.cat([points - 0.1, points + 0.1], 1), torch.tensor([1.0, 0.25]))
     settings = replace(SETTINGS, sweep_grid=16)
     found = propose(discs, heat, settings, everywhere=False, spots=spots)
-    assert torch.equal(found.points, points.repeat(2, 1)), "once with its box and once without"
+    assert torch.equal(found.points, points)
     assert discs.boxed == 2
-    assert found.quality.tolist() == pytest.approx([0.9, 0.45, 0.9, 0.45])
+    assert found.quality.tolist() == pytest.approx([0.9, 0.45])
     assert len(select(found, heat, settings, 64 * 64)) == 1, "the unsure one is not good enough"
     none = Spots(points[:0], torch.zeros(0, 4), torch.zeros(0))
     assert len(propose(discs, heat, settings, everywhere=False, spots=none)) == 0
-    warm = propose(Discs(), warm_spot(), settings, everywhere=False, spots=none)
-    assert len(warm) == 1, "warm regions are looked at all the same"
+    searched = propose(discs, heat, settings, everywhere=True, spots=spots)
+    assert len(searched) == 2 + 64, "a search of the whole frame goes beside it"
 
 
 def test_a_cold_frame_is_not_prompted_unless_it_is_searched() -> None:

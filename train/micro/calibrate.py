@@ -1,10 +1,11 @@
 """Fit how far the micro detector's scores can be trusted, and store it with the weights.
 
-    python -m train.micro.calibrate [--films 8] [--frames 6] [--out FILE]
+    python -m train.micro.calibrate [--data DATA] [--films 16] [--frames 5] [--out FILE]
 
-The detector runs on drawn films with `cell`, which is there, and with texts that are not. Each
-detection is right when its mask overlaps a true cell by an IoU of 0.5 or more and the text
-describes it. Platt scaling (Platt 1999) makes the raw score the probability of that.
+The detector runs on drawn films with `cell`, which is there, on real images with `cell nucleus`,
+and on both with texts that are not. Each detection is right when its mask overlaps a true object by
+an IoU of 0.5 or more and the text describes it. Platt scaling (Platt 1999) makes the raw score the
+probability of that.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ from rich.progress import track
 from engines.build import RENDERED_PROMPTS
 from engines.calibration import PACKAGED, Calibration
 from engines.detector import DetectorSettings, TextDetector, calibrate
-from engines.registry import load_clip, load_tracker
+from engines.finder import finder_beside
+from engines.registry import load_clip, load_sam2, load_tracker
 from engines.texts import text_bank
 from engines.tracker import Tracker
 from engines.verification import MICRO_CROPS
 from stream.synth import LOOKS, CellFilm, CellFilmSpec
+from train.micro.data import HELD_OUT_PERCENT, Still
+from train.micro.pool import load_pool
+from train.micro.recipe import Calibration as Calibrated
 from train.platt import calibration_error, fit
 
-THERE = "cell"
+THERE, THERE_IN_STILLS = "cell", "cell nucleus"
 ABSENT = ("dog", "a red car", "person")
 FIRST_SEED = 7_000  # far from the seeds that training and the demo draw
 RIGHT_IOU = 0.5
@@ -51,13 +56,50 @@ def collect(
             film.skip(20)
             drawn = film.frame()
             image = drawn.image.astype(np.uint8, copy=False)
-            features = encoder.encode(image)
-            for text in (THERE, *ABSENT):
-                for found in detector.detect(image, features, [text]):
-                    raw.append(found.score)
-                    right.append(text == THERE and _best_iou(found.mask, drawn.ids) >= RIGHT_IOU)
+            for score, good in _seen(detector, encoder, image, drawn.ids, THERE):
+                raw.append(score)
+                right.append(good)
         seen.append((torch.tensor(raw), torch.tensor(right, dtype=torch.bool)))
     return seen
+
+
+def collect_stills(
+    detector: TextDetector, encoder: Tracker, stills: list[Still]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return the same of real images."""
+    seen = []
+    for still in track(stills, description="images", disable=not sys.stderr.isatty()):
+        pairs = _seen(detector, encoder, still.image, still.ids, THERE_IN_STILLS)
+        raw, right = [score for score, _ in pairs], [good for _, good in pairs]
+        seen.append((torch.tensor(raw), torch.tensor(right, dtype=torch.bool)))
+    return seen
+
+
+def calibration_stills(data: Path, held_out: int, count: int) -> list[Still]:
+    """Choose images of those that are trained on, of all kinds alike.
+
+    Args:
+        data: folder with the data sets.
+        held_out: per cent that is never trained on.
+        count: of images; 0 reads nothing.
+    """
+    if not count:
+        return []
+    pool = load_pool(data, None, False, held_out)
+    rng = np.random.default_rng(FIRST_SEED)
+    return [pool.still(rng) for _ in range(count)]
+
+
+def _seen(
+    detector: TextDetector, encoder: Tracker, image: np.ndarray, ids: np.ndarray, there: str
+) -> list[tuple[float, bool]]:
+    """Return raw score and rightness of all that one picture gives."""
+    features = encoder.encode(image)
+    return [
+        (found.score, text == there and _best_iou(found.mask, ids) >= RIGHT_IOU)
+        for text in (there, *ABSENT)
+        for found in detector.detect(image, features, [text])
+    ]
 
 
 def fit_films(films: list[tuple[torch.Tensor, torch.Tensor]]) -> Calibration:
@@ -104,7 +146,12 @@ def _best_iou(mask: np.ndarray, ids: np.ndarray) -> float:
 
 
 def calibrate_files(
-    sam2: Path | None, clip: Path | None, films: int, frames: int, out: Path
+    sam2: Path | None,
+    clip: Path | None,
+    films: int,
+    frames: int,
+    stills: list[Still],
+    out: Path,
 ) -> Calibration:
     """Collect, fit and store.
 
@@ -113,12 +160,13 @@ def calibrate_files(
         clip: weights of the micro CLIP; None for the packaged ones.
         films: how many are drawn.
         frames: of each that are looked at.
+        stills: real images.
         out: the file that is written.
     """
-    tracker = load_tracker("micro", weights=str(sam2) if sam2 is not None else None)
+    weights = str(sam2) if sam2 is not None else None
+    tracker = load_tracker("micro", weights=weights, backend="torch")
     model = load_clip("micro", str(clip) if clip is not None else None).model
     settings = DetectorSettings(
-        sweep_grid=16,
         min_score=0.0,
         min_quality=0.2,
         one_piece=True,
@@ -131,8 +179,13 @@ def calibrate_files(
         text_bank(model, "micro"),
         settings,
         rendered_prompts="micro" in RENDERED_PROMPTS,
+        finder=finder_beside(load_sam2("micro", weights).origin),
     )
-    found = fit_films(collect(detector, tracker, films, frames))
+    drawn = collect(detector, tracker, films, frames)
+    real = collect_stills(detector, tracker, stills)
+    # Either half holds as many films and images of all kinds.
+    one, other = len(drawn) // 2, len(real) // 2
+    found = fit_films([*drawn[:one], *real[:other], *drawn[one:], *real[other:]])
     found.write(out)
     return found
 
@@ -140,15 +193,20 @@ def calibrate_files(
 def main() -> None:
     """Collect, fit, print and store."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--films", type=int, default=8)
-    parser.add_argument("--frames", type=int, default=6)
+    parser.add_argument("--data", type=Path, help="with dsb2018_nuclei; without it films only")
+    parser.add_argument("--films", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=5)
     parser.add_argument("--out", type=Path, default=PACKAGED)
     args = parser.parse_args()
     if args.films < 2 or args.frames < 1:
         parser.error(f"--films {args.films} --frames {args.frames}: accepted are 2 and 1 or more")
     if not args.out.resolve().parent.is_dir():
         parser.error(f"--out {args.out}: its folder is not there; make it first")
-    print(json.dumps(asdict(calibrate_files(None, None, args.films, args.frames, args.out))))
+    stills: list[Still] = []
+    if args.data is not None:
+        stills = calibration_stills(args.data, HELD_OUT_PERCENT, Calibrated().stills)
+    found = calibrate_files(None, None, args.films, args.frames, stills, args.out)
+    print(json.dumps(asdict(found)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 
 from engines.checkpoint import sha256
 from stream.errors import MaskcastError, UsageError
-from train.micro.calibrate import calibrate_files
+from train.micro.calibrate import calibrate_files, calibration_stills
 from train.micro.clip import ClipTrainer
 from train.micro.clip_data import ClipPool
 from train.micro.data import DataError
@@ -192,7 +192,8 @@ def _calibration(run: Run, ranks: Ranks, say: Callable[[str], None]) -> bool:
     recipe = run.recipe.calibration
     sam2, clip = (package / NAMES[part] for part in ("segmenter", "clip"))
     try:
-        calibrate_files(sam2, clip, recipe.films, recipe.frames, package / CALIBRATION)
+        stills = calibration_stills(run.data, run.recipe.held_out, recipe.stills)
+        calibrate_files(sam2, clip, recipe.films, recipe.frames, stills, package / CALIBRATION)
     except ValueError as error:
         raise MaskcastError(f"{package}: scores cannot be calibrated: {error}") from error
     sums = [f"{sha256(package / name)}  {name}\n" for name in sorted(files)]

@@ -98,6 +98,8 @@ class Calibration(Section):
 
     films: Annotated[int, Field(ge=2)] = 16
     frames: AtLeastOne = 5
+    stills: Count = 40
+    """Real images of those that were trained on, of all kinds alike."""
 
 
 class MicroRecipe(Section):
