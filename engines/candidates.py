@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from engines.detection import DetectorSettings
 from engines.finder import Spots
@@ -18,6 +19,8 @@ from engines.proposals import (
     suppress,
 )
 
+COVERED = 0.1
+"""Share of a patch under masks from which it is theirs."""
 Decode = Callable[[torch.Tensor, torch.Tensor | None], tuple[torch.Tensor, torch.Tensor]]
 """(P, 2) points and (P, 4) boxes or None, fractions, to (P, h, w) logits and (P,) quality."""
 
@@ -61,23 +64,25 @@ def propose(
         heat: (rows, columns) probabilities, the best of all labels.
         settings: Thresholds.
         everywhere: Whether a grid of clicks over the whole frame is decoded as well.
-        spots: Where the segmenter's finder tells objects; they take the place of warm regions and
-            peaks, which tell neighbours apart less well.
+        spots: Where the segmenter's finder tells objects. It tells neighbours apart better than
+            heat does, but does not know everything: what is warm elsewhere is prompted as well.
     """
     threshold = 0.0 if settings.accept_best else settings.peak_threshold
     most = settings.max_prompts
     parts = []
+    if spots is not None and len(spots):
+        logits, quality = decode(spots.points, spots.boxes)
+        quality = quality * spots.scores.sqrt()
+        parts.append((spots.points, logits, quality, False))
+        heat = _elsewhere(heat, logits[quality >= settings.min_quality] > 0)
+    points, boxes = regions(heat, region_threshold(heat, threshold))
+    if len(points):
+        points, boxes = points[:most], boxes[:most]
+        parts.append((points, *decode(points, boxes), False))
     if spots is None:
-        points, boxes = regions(heat, region_threshold(heat, threshold))
-        if len(points):
-            points, boxes = points[:most], boxes[:most]
-            parts.append((points, *decode(points, boxes), False))
         points = _warm_clicks(heat, threshold, settings.sweep_grid)[:most]
         if len(points):
             parts.append((points, *decode(points, None), False))
-    elif len(spots):
-        logits, quality = decode(spots.points, spots.boxes)
-        parts.append((spots.points, logits, quality * spots.scores.sqrt(), False))
     if everywhere:
         points = grid_points(heat, settings.recall_grid, float("-inf"))
         parts.append((points, *decode(points, None), True))
@@ -118,6 +123,15 @@ def select(
     kept = suppress(masks[good], rank, settings.nms_iou, settings.contained)
     rows: list[int] = good[kept].tolist()
     return rows[: settings.accept_best] if settings.accept_best else rows
+
+
+def _elsewhere(heat: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Return a heatmap that is cold where masks (N, h, w) lie, and in the patches around."""
+    covered = masks.any(0).float() if len(masks) else masks.new_zeros(masks.shape[1:]).float()
+    size = (int(heat.shape[0]), int(heat.shape[1]))
+    share = F.interpolate(covered[None, None], size=size, mode="area")
+    near = F.max_pool2d((share > COVERED).float(), 3, stride=1, padding=1)[0, 0]
+    return heat.masked_fill(near > 0, 0.0)
 
 
 def _warm_clicks(heat: torch.Tensor, threshold: float, sweep_grid: int) -> torch.Tensor:

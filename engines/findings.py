@@ -66,7 +66,8 @@ def findings(
     found = []
     for row in scores.argsort(descending=True, stable=True).tolist():
         score = float(scores[row])
-        if (score < settings.min_score and not settings.accept_best) or not masks[row].any():
+        unsure = score < settings.min_score or float(chance[row]) < settings.min_probability
+        if (unsure and not settings.accept_best) or not masks[row].any():
             continue
         x, y = candidates.points[row].tolist()
         found.append(

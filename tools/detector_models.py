@@ -13,9 +13,10 @@ from detector_scores import Seen, pair, true_sizes_px
 from engines.build import RENDERED_PROMPTS
 from engines.detector import DetectorSettings, TextDetector
 from engines.features import Features
-from engines.registry import default_clip, load_clip, load_tracker
+from engines.finder import finder_beside
+from engines.registry import default_clip, load_clip, load_sam2, load_tracker
 from engines.texts import text_bank
-from stream.core.detect import SWEEP_OF_MICRO, default_clip_size
+from stream.core.detect import MIN_QUALITY_OF_MICRO, SWEEP_OF_MICRO, default_clip_size
 from train.micro.data import Still
 
 
@@ -44,6 +45,7 @@ class Bench:
         self.sam2 = model
         self.device = device
         self._tracker = load_tracker(model, weights=weights, device=device)
+        self._finder = finder_beside(load_sam2(model, weights).origin)
         self.clip = load_clip(clip or default_clip(model), clip_weights)
         self._bank = text_bank(self.clip.model, self.clip.name, self.clip.origin)
         self._prompts = 0
@@ -56,6 +58,7 @@ class Bench:
             clip_size_px=default_clip_size(self.clip.name, self.clip.model.visual),
             sweep_grid=SWEEP_OF_MICRO if micro else 0,
             one_piece=micro,
+            min_quality=MIN_QUALITY_OF_MICRO if micro else DetectorSettings().min_quality,
             min_score=0.0,
         )
         return replace(live, **changes)
@@ -69,6 +72,7 @@ class Bench:
             settings,
             rendered_prompts=self.sam2 in RENDERED_PROMPTS,
             device=self.device,
+            finder=self._finder,
         )
 
     def encode(self, image: np.ndarray) -> Features:

@@ -28,7 +28,8 @@ from engines.build import RENDERED_PROMPTS
 from engines.calibration import calibration
 from engines.detection import Found
 from engines.detector import TextDetector
-from engines.registry import load_clip, load_tracker
+from engines.finder import finder_beside
+from engines.registry import load_clip, load_sam2, load_tracker
 from engines.texts import text_bank
 from stream.config import DetectorConfig, TrackerConfig
 from stream.core.detect import default_clip_size, detector_settings
@@ -133,6 +134,7 @@ class Models:
             self._bank,
             settings,
             rendered_prompts="micro" in RENDERED_PROMPTS,
+            finder=finder_beside(load_sam2("micro", weights).origin),
         )
 
     def find(self, picture: Picture, text: str) -> list[Found]:

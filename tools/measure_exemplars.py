@@ -26,7 +26,8 @@ from engines.build import RENDERED_PROMPTS
 from engines.calibration import calibration
 from engines.detector import Found, Shown, TextDetector
 from engines.features import Features
-from engines.registry import load_clip, load_tracker
+from engines.finder import finder_beside
+from engines.registry import load_clip, load_sam2, load_tracker
 from engines.texts import text_bank
 from stream.config import DetectorConfig, TrackerConfig
 from stream.core.detect import default_clip_size, detector_settings
@@ -149,7 +150,8 @@ def make_detector(sam: Any) -> TextDetector:
     settings = replace(settings, calibration=fitted)
     rendered = "micro" in RENDERED_PROMPTS
     bank = text_bank(clip.model, "micro")
-    return TextDetector(sam, clip.model, bank, settings, rendered_prompts=rendered)
+    finder = finder_beside(load_sam2("micro").origin)
+    return TextDetector(sam, clip.model, bank, settings, rendered_prompts=rendered, finder=finder)
 
 
 def measure(kind: str, count: int, tick: Any) -> tuple[Tally, Tally]:

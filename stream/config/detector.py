@@ -94,5 +94,8 @@ class DetectorConfig(Section):
     place times the root of its score; null: 0.3 for `micro`, 0.6 for the others."""
     nms_iou: Fraction = 0.5
     contained: Fraction = 0.8
+    min_probability: Fraction | None = None
+    """Lowest probability of a mask's label, whatever the mask's quality; null: 0.6 for `micro`'s
+    CLIP, 0 for the others, whose probabilities depend on how many negatives there are."""
     min_score: Fraction = 0.4
     min_area_px: Annotated[int, Field(ge=0)] = 30

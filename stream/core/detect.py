@@ -37,6 +37,7 @@ from stream.frame import Detection
 RANDOM_WEIGHTS_ACCEPT = 4
 SWEEP_OF_MICRO = 16
 MIN_QUALITY_OF_MICRO = 0.3
+MIN_PROBABILITY_OF_MICRO = 0.6
 ANYTHING = "object"
 
 
@@ -182,6 +183,9 @@ def detector_settings(
         min_quality=_least_quality(config, micro),
         nms_iou=config.nms_iou,
         contained=config.contained,
+        min_probability=(MIN_PROBABILITY_OF_MICRO if own_clip else 0.0)
+        if config.min_probability is None
+        else config.min_probability,
         min_score=config.min_score,
         min_area_px=config.min_area_px,
         dense=config.dense,

@@ -49,20 +49,30 @@ def test_a_warm_place_is_prompted_by_a_box_and_a_click() -> None:
     assert not found.blind.any()
 
 
-def test_told_spots_take_the_place_of_what_is_warm() -> None:
+def test_told_spots_are_boxed_and_what_is_warm_elsewhere_too() -> None:
     discs, heat = Discs(), warm_spot()
-    points = torch.tensor([[0.2, 0.2], [0.7, 0.6]])
+    points = torch.tensor([[0.8, 0.2], [0.7, 0.7]])
     spots = Spots(points, torch.cat([points - 0.1, points + 0.1], 1), torch.tensor([1.0, 0.25]))
-    settings = replace(SETTINGS, sweep_grid=16)
-    found = propose(discs, heat, settings, everywhere=False, spots=spots)
-    assert torch.equal(found.points, points)
-    assert discs.boxed == 2
-    assert found.quality.tolist() == pytest.approx([0.9, 0.45])
-    assert len(select(found, heat, settings, 64 * 64)) == 1, "the unsure one is not good enough"
-    none = Spots(points[:0], torch.zeros(0, 4), torch.zeros(0))
-    assert len(propose(discs, heat, settings, everywhere=False, spots=none)) == 0
-    searched = propose(discs, heat, settings, everywhere=True, spots=spots)
-    assert len(searched) == 2 + 64, "a search of the whole frame goes beside it"
+    found = propose(discs, heat, SETTINGS, everywhere=False, spots=spots)
+    warm = torch.full((1, 2), 4.5 / 16)
+    assert torch.allclose(found.points, torch.cat([points, warm]))
+    assert discs.boxed == 3
+    assert found.quality.tolist() == pytest.approx([0.9, 0.45, 0.9]), "times the root of the spot"
+    assert len(select(found, heat, SETTINGS, 64 * 64)) == 2, "the unsure one is not good enough"
+    searched = propose(discs, heat, SETTINGS, everywhere=True, spots=spots)
+    assert len(searched) == 3 + 64, "a search of the whole frame goes beside it"
+
+
+def test_what_is_warm_under_a_told_object_is_not_asked_again() -> None:
+    here = torch.full((1, 2), 4.5 / 16)
+    spots = Spots(here, torch.cat([here - 0.1, here + 0.1], 1), torch.tensor([0.9]))
+    found = propose(Discs(), warm_spot(), SETTINGS, everywhere=False, spots=spots)
+    assert len(found) == 1
+    unsure = Spots(here, torch.cat([here - 0.1, here + 0.1], 1), torch.tensor([0.1]))
+    again = propose(Discs(), warm_spot(), SETTINGS, everywhere=False, spots=unsure)
+    assert len(again) == 2, "a mask that is not good enough covers nothing"
+    none = Spots(here[:0], torch.zeros(0, 4), torch.zeros(0))
+    assert len(propose(Discs(), warm_spot(), SETTINGS, everywhere=False, spots=none)) == 1
 
 
 def test_a_cold_frame_is_not_prompted_unless_it_is_searched() -> None:
