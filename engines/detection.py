@@ -24,6 +24,8 @@ class DetectorSettings:
     """Side of the square that CLIP sees."""
     peak_threshold: float = 0.35
     max_prompts: int = 96
+    finder: bool = True
+    """Ask the segmenter's finder where objects are, if it has one."""
     finder_threshold: float = 0.3
     """Lowest score of a place where the segmenter's own finder tells an object."""
     sweep_grid: int = 0

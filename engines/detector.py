@@ -307,7 +307,7 @@ class TextDetector:
 
         everywhere = use.recall_every > 0 and self.looks % use.recall_every == 0
         spots = None
-        if self._finder is not None:
+        if self._finder is not None and use.finder:
             spots = find_spots(self._finder, features, use.finder_threshold, use.max_prompts)
         found = propose(decode, heat, use, everywhere=everywhere, spots=spots)
         if not len(found):

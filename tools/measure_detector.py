@@ -72,6 +72,11 @@ def _crop(style: str) -> CropSettings:
     return CropSettings(style=style)  # type: ignore[arg-type]
 
 
+def _sweep(side: int, most: int = 96) -> dict[str, Any]:
+    """Return the settings of clicks where it is warm, which a finder takes the place of."""
+    return {"finder": False, "sweep_grid": side, "max_prompts": most}
+
+
 SETTINGS = {
     LIVE: Setting(""),
     "token": Setting("verification", {"verify": "token"}),
@@ -80,10 +85,11 @@ SETTINGS = {
     "crop-soft": Setting("verification", {"verify": "crop", "crops": _crop("soft")}),
     "crop-grey-all": Setting("verification", {"verify": "crop", "crops": EVERY}),
     "token+crop": Setting("verification", {"verify": "token+crop", "crops": _crop("grey")}),
-    "no-sweep": Setting("proposals", {"sweep_grid": 0}),
-    "sweep-8": Setting("proposals", {"sweep_grid": 8}),
-    "sweep-16-all": Setting("proposals", {"sweep_grid": 16, "max_prompts": 512}),
-    "sweep-32-all": Setting("proposals", {"sweep_grid": 32, "max_prompts": 2048}),
+    "no-sweep": Setting("proposals", _sweep(0)),
+    "sweep-8": Setting("proposals", _sweep(8)),
+    "sweep-16-all": Setting("proposals", _sweep(16, 512)),
+    "sweep-32-all": Setting("proposals", _sweep(32, 2048)),
+    "no-finder": Setting("proposals", {"finder": False}),
     "recall-8": Setting("proposals", {"recall_every": 1, "recall_grid": 8}),
     "recall-32": Setting("proposals", {"recall_every": 1, "recall_grid": 32, "max_prompts": 2048}),
     "multiplier": Setting("scoring", {"score": "multiplier"}),
@@ -97,12 +103,8 @@ SETTINGS = {
     "quality-0.2": Setting("thresholds", {"min_quality": 0.2}),
     "quality-0.3": Setting("thresholds", {"min_quality": 0.3}),
     "quality-0.45": Setting("thresholds", {"min_quality": 0.45}),
-    "sweep-32-quality-0.45": Setting(
-        "thresholds", {"sweep_grid": 32, "max_prompts": 2048, "min_quality": 0.45}
-    ),
-    "sweep-32-quality-0.3": Setting(
-        "thresholds", {"sweep_grid": 32, "max_prompts": 2048, "min_quality": 0.3}
-    ),
+    "sweep-32-quality-0.45": Setting("thresholds", _sweep(32, 2048) | {"min_quality": 0.45}),
+    "sweep-32-quality-0.3": Setting("thresholds", _sweep(32, 2048) | {"min_quality": 0.3}),
 }
 
 

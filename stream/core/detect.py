@@ -174,6 +174,7 @@ def detector_settings(
         clip_size_px=clip_size_px,
         peak_threshold=config.peak_threshold,
         max_prompts=config.max_prompts,
+        finder=config.finder,
         finder_threshold=config.finder_threshold,
         sweep_grid=(SWEEP_OF_MICRO if micro else 0) if sweep is None else sweep,
         recall_every=config.recall_every,

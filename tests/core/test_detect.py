@@ -34,13 +34,14 @@ def test_the_defaults_are_the_engine_s() -> None:
     assert plain == DetectorSettings()
     micro = settings()
     assert (micro.sweep_grid, micro.one_piece) == (16, True)
+    assert (micro.min_quality, micro.min_probability) == (0.3, 0.6)
 
 
 CHANGES: dict[str, Any] = {
     "peak_threshold": 0.2, "max_prompts": 7, "sweep_grid": 5, "recall_every": 4, "recall_grid": 6,
     "tiles": 3, "min_quality": 0.1, "nms_iou": 0.3, "contained": 0.6, "min_score": 0.2,
     "min_area_px": 9, "dense": "clearclip", "score": "multiplier", "logit_bias": -9.5,
-    "verify": "crop",
+    "verify": "crop", "finder": False, "finder_threshold": 0.5, "min_probability": 0.3,
 }  # fmt: skip
 CROPS: dict[str, Any] = {"style": "soft", "band": (0.1, 0.9), "most": 3, "weight": 0.25}
 

@@ -33,7 +33,7 @@ class Films(Section):
 class Segmenter(Section):
     """The micro SAM 2."""
 
-    steps: AtLeastOne = 5200
+    steps: AtLeastOne = 4700
     """Optimiser steps; the learning rate falls over them."""
     rate: Positive = 5e-4
     warmup: Count = 200
@@ -45,28 +45,23 @@ class Segmenter(Section):
     """Clips of a step of clips, up to eight objects in each."""
     frames: tuple[AtLeastOne, AtLeastOne] = (3, 5)
     """The shortest and the longest clip."""
-    track_from: Count = 2600
+    track_from: Count = 2000
     """The first step with clips; two steps of three from there on, one in the second round."""
-    sharpen_by: AtLeastOne = 2200
+    sharpen_by: AtLeastOne = 900
     """By this step object pixels weigh 2 instead of 10."""
     film_share: Share = 0.35
     """Of the clips and stills that are drawn films; the others are real images."""
     average: Decay = 0.996
     """Decay of the moving average of the weights, which is what is kept."""
-    second_round: Count = 0
+    second_round: Count = 3560
     """A second round begins with this step, from the averaged weights: the learning rate rises and
-    falls again, the finder is trained and drawn shapes come in. 0 for none."""
+    falls again, the finder is trained and drawn shapes come in. 0, or more than `steps`: none."""
     second_rate: Positive = 3e-4
     shape_share: Share = 0.2
     """Of the clips and stills of the second round that are drawn shapes."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.second_round >= self.steps:
-            raise ValueError(
-                f"second_round {self.second_round} is no step of {self.steps}; give a smaller one, "
-                "or 0 for none"
-            )
         if self.frames[0] > self.frames[1]:
             raise ValueError(f"frames {list(self.frames)}: the shortest clip comes first")
         return self
@@ -75,8 +70,8 @@ class Segmenter(Section):
 class Clip(Section):
     """The micro CLIP."""
 
-    steps: AtLeastOne = 4000
-    rate: Positive = 4e-4
+    steps: AtLeastOne = 2500
+    rate: Positive = 6e-4
     warmup: Count = 40
     object_steps: Count = 500
     """First steps, without any text: single objects are told apart, shapes above all."""

@@ -67,6 +67,7 @@ class SegmenterTrainer(Trainer):
 
     def __init__(self, pool: Pool, recipe: Segmenter, seed: int, ranks: Ranks) -> None:
         self.pool, self.recipe = pool, recipe
+        self._second_round = recipe.second_round if recipe.second_round < recipe.steps else 0
         model = new_model(seed)
         pointwise_as_linear(model)
         decoder = model.sam_mask_decoder
@@ -75,21 +76,21 @@ class SegmenterTrainer(Trainer):
         self._finder = Finder(fine, middle, model.hidden_dim)
         schedule = Schedule(
             recipe.steps, recipe.rate, recipe.warmup, 0.02, recipe.average,
-            recipe.second_round, recipe.second_rate,
+            self._second_round, recipe.second_rate,
         )  # fmt: skip
         heads = nn.ModuleDict({"dense": self._dense, "finder": self._finder})
         super().__init__(model, heads, schedule, seed, ranks)
 
     def kept_heads(self) -> dict[str, dict[str, Tensor]]:
         """The finder, where there was a second round."""
-        if not self.recipe.second_round:
+        if not self._second_round:
             return {}
         beginning = "finder."
         weights = self.heads_average.shadow.items()
         return {"finder": {k.removeprefix(beginning): v for k, v in weights if beginning in k}}
 
     def _in_second_round(self, step: int) -> bool:
-        return 0 < self.recipe.second_round <= step
+        return 0 < self._second_round <= step
 
     def draw(self, step: int) -> list[Clip]:
         """Stills before `track_from`; then one step of three, in the second round two of three."""
