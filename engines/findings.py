@@ -14,7 +14,7 @@ from engines.detection import DetectorSettings, Found, TextEvidence
 from engines.scoring import Evidence, final_score
 
 MASK_SIDE = 256
-"""Largest side of a result's mask."""
+"""Largest side of a result's mask, but where the decoder's own is larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def findings(
     probability = evidence.probability(settings.score)
     chance, best = probability.max(1)
     scores = final_score(chance, candidates.quality, settings.calibration)
-    side = min(image_side, MASK_SIDE)
+    side = mask_side(image_side)
     fine = F.interpolate(
         candidates.logits[:, None], size=(side, side), mode="bilinear", align_corners=False
     )
@@ -82,6 +82,12 @@ def findings(
             )
         )
     return found
+
+
+def mask_side(image_side: int) -> int:
+    """Return the side of results' masks: a whole multiple of that of the decoder's logits."""
+    logits_side = image_side // 4
+    return logits_side * min(4, max(1, MASK_SIDE // logits_side))
 
 
 def tight_box(
