@@ -127,7 +127,7 @@ def select(
 
 def _elsewhere(heat: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     """Return a heatmap that is cold where masks (N, h, w) lie, and in the patches around."""
-    covered = masks.any(0).float() if len(masks) else masks.new_zeros(masks.shape[1:]).float()
+    covered = masks.any(0).float()
     size = (int(heat.shape[0]), int(heat.shape[1]))
     share = F.interpolate(covered[None, None], size=size, mode="area")
     near = F.max_pool2d((share > COVERED).float(), 3, stride=1, padding=1)[0, 0]

@@ -22,6 +22,7 @@ from engines.errors import ModelError
 from engines.features import Features
 
 FINDER_FILE = "maskcast_finder.safetensors"
+PACKAGE = Path(__file__).parent / "weights"
 #: Key of the file's metadata with the SHA-256 of the segmenter's weights.
 MADE_FOR = "segmenter_sha256"
 #: Pixels between cells of the finest map.
@@ -140,13 +141,18 @@ def finder_beside(origin: str) -> Finder | None:
             lies `X_finder.safetensors`, beside others `maskcast_finder.safetensors`.
 
     Raises:
-        ModelError: The file is none, or of another network or other weights.
+        ModelError: The file is none, or of another network or other weights, or that of the
+            micro models is missing.
     """
     weights = Path(origin)
     named, ending = weights.name, "_sam2.safetensors"
     own = named.removesuffix(ending) + "_finder.safetensors" if named.endswith(ending) else ""
     path = weights.parent / (own or FINDER_FILE)
-    if origin.startswith(RANDOM) or not path.is_file():
+    if origin.startswith(RANDOM):
+        return None
+    if not path.is_file():
+        if weights.parent == PACKAGE:
+            raise ModelError(f"{path}: the finder of the micro models is missing; reinstall")
         return None
     try:
         with safe_open(path, framework="pt") as file:

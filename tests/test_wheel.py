@@ -44,6 +44,7 @@ def test_data_files_travel_along(names: list[str]) -> None:
     for wanted in (
         "engines/weights/micro_sam2.safetensors",
         "engines/weights/micro_clip.safetensors",
+        "engines/weights/micro_finder.safetensors",
         "engines/weights/SHA256SUMS",
         "engines/weights/micro_calibration.json",
         "engines/weights/MODEL_CARD.md",

@@ -133,3 +133,13 @@ def test_the_finder_beside_the_weights(tmp_path: Path) -> None:
     assert finder_beside(str(other)) is None
     save_file(finder.state_dict(), tmp_path / FINDER_FILE)
     assert finder_beside(str(other)) is not None
+
+
+def test_the_packaged_finder_is_never_left_out_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engines.finder.PACKAGE", tmp_path)
+    weights = tmp_path / "micro_sam2.safetensors"
+    weights.write_bytes(b"weights")
+    with pytest.raises(ModelError, match=r"micro_finder.safetensors: .* is missing; reinstall"):
+        finder_beside(str(weights))
