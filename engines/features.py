@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,8 @@ class Features:
     """() bool: the same where they are, for a host that does not wait (`continuity.is_finite`)."""
     ready: Mark | None = None
     """When they were made; None: with what the current stream was asked before."""
+    made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What was made of them once for all objects, by name; gone when the frame was stepped."""
 
     @property
     def high_res(self) -> list[torch.Tensor]:

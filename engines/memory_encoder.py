@@ -36,8 +36,6 @@ class MemoryEncoder:
         self._autocast = autocast
         self._grid = int(model.sam_image_embedding_size)
         self._empty_mask: torch.Tensor | None = None
-        self._projected: tuple[Features, torch.Tensor] | None = None
-        self._background: tuple[Features, torch.Tensor] | None = None
         self._place: torch.Tensor | None = None
 
     @property
@@ -50,6 +48,10 @@ class MemoryEncoder:
             code = model.memory_encoder.position_encoding(blank)
             self._place = code[0].float().flatten(1).T.contiguous()
         return self._place
+
+    def prepare(self, features: Features) -> None:
+        """Make what windows of all objects share in a frame."""
+        self._empty(features)
 
     def __call__(
         self, features: Features, out: Decoded, *, prompted: bool, crops: list[Crop | None]
@@ -121,7 +123,7 @@ class MemoryEncoder:
 
     def _empty(self, features: Features) -> torch.Tensor:
         """Return the memory (1, M, S, S) of an empty mask."""
-        if self._background is None or self._background[0] is not features:
+        if "empty" not in features.made:
             with self._autocast():
                 if self._empty_mask is None:
                     side = self._model.image_size
@@ -129,16 +131,18 @@ class MemoryEncoder:
                     scaled = self._scaled(high, prompted=False)
                     self._empty_mask = self._downsampled(scaled)
                 fused = self._fused(self._pixels(features) + self._empty_mask)
-            self._background = (features, fused)
-        return self._background[1]
+            features.made["empty"] = fused
+        empty: torch.Tensor = features.made["empty"]
+        return empty
 
     def _pixels(self, features: Features) -> torch.Tensor:
         """Return the frame's projected features (1, C, S, S), once a frame."""
-        if self._projected is None or self._projected[0] is not features:
+        if "pixels" not in features.made:
             with self._autocast():
                 projected = self._model.memory_encoder.pix_feat_proj(features.top)
-            self._projected = (features, projected)
-        return self._projected[1]
+            features.made["pixels"] = projected
+        pixels: torch.Tensor = features.made["pixels"]
+        return pixels
 
     def _downsampled(self, masks: torch.Tensor) -> torch.Tensor:
         """Run the mask downsampler; its norm over channels is written out, with fewer passes."""

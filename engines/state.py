@@ -97,7 +97,6 @@ class State:
         self.recall = recall(model, self.bank, self.attention, self.encoder.place, autocast)
         self.memories: dict[int, Memory] = {}
         self._top_code: torch.Tensor | None = None
-        self._shared: tuple[Features, Shared] | None = None
         self.mixed_lengths = runners is not None
         """Whether objects that remember differently much can be computed together."""
         self.window_sizes = SIZES_A_FRAME if runners is None else GRAPH_SIZES_A_FRAME
@@ -186,14 +185,24 @@ class State:
         side = self.grid if crops is None else crops[0].side
         return out.transpose(1, 2).reshape(len(objects), -1, side, side)
 
+    @torch.inference_mode()
+    def prepare(self, features: Features) -> None:
+        """Make what a step needs of a frame whatever its objects are; see `Tracker.prepare`."""
+        if not self.memories:
+            return
+        self._share(features)
+        if self.savings.window is not None:
+            self.encoder.prepare(features)
+
     def _share(self, features: Features) -> Shared:
-        if self._shared is None or self._shared[0] is not features:
+        if "queries" not in features.made:
             if self._top_code is None:
                 code = self.model.image_encoder.neck.position_encoding(features.top)
                 self._top_code = code[0].float().flatten(1).T
             top = features.top[0].flatten(1).T
-            self._shared = (features, self.attention.share(top, self._top_code))
-        return self._shared[1]
+            features.made["queries"] = self.attention.share(top, self._top_code)
+        shared: Shared = features.made["queries"]
+        return shared
 
     # -- writing ------------------------------------------------------------------------------
 

@@ -149,6 +149,13 @@ class Tracker:
         """
         return self._encoding(image)
 
+    def prepare(self, features: Features) -> None:
+        """Make what the step of a frame needs whatever its objects are; else the step makes it.
+
+        Another thread may do this while the frame before is stepped; not on a card.
+        """
+        self._state.prepare(features)
+
     def encoded_ns(self, features: Features) -> int | None:
         """Return when features were there (`time.monotonic_ns`); None where it is not known yet."""
         return None if features.ready is None else self._encoding.lane.reached_ns(features.ready)
@@ -284,10 +291,13 @@ class Tracker:
                 return dict(self._results)
             if event.starts_anew:
                 self._forget(all_but_prompted_in=frame_index)
-        with self._read(features):
-            gather = self._wanted(features)
-            results = self._stepping(frame_index, features, gather=gather)
-            found = gather.read()
+        try:
+            with self._read(features):
+                gather = self._wanted(features)
+                results = self._stepping(frame_index, features, gather=gather)
+                found = gather.read()
+        finally:
+            features.made.clear()
         features.accept(found.get("features"))
         self._see(event, found["looks"])
         self._ring.put(frame_index, features)

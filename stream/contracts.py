@@ -177,6 +177,12 @@ class TrackerCore(Protocol):
     def prepare(self) -> None:
         """Load the models and run once, so that the first frame is not slow."""
 
+    def encode(self, frame: Frame) -> None:
+        """Prepare the frame that comes next, or the one after; another thread calls this.
+
+        Only what needs nothing of the frames before it; a frame need not be prepared.
+        """
+
     def step(self, frame: Frame, detector: DetectorClient) -> Masks:
         """Process the next frame; never waits for the detector while `live`."""
 

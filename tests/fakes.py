@@ -139,6 +139,9 @@ class ThresholdTracker:
         if self._fail == "crash":
             raise RuntimeError("tensor has\nno shape")
 
+    def encode(self, frame: Frame) -> None:
+        pass
+
     def step(self, frame: Frame, detector: DetectorClient) -> Masks:
         if self._mark and self._steps == 0:
             Path(self._mark).touch()

@@ -30,6 +30,9 @@ class SlowTracker(StandInTracker):
         self._encode_s = float(wanted.get("encode_s", 0.0))
         self._step_s = float(wanted.get("step_s", 0.0))
 
+    def encode(self, frame: Frame) -> None:
+        pass
+
     def step(self, frame: Frame, detector: DetectorClient) -> Masks:
         time.sleep(self._encode_s)
         masks = super().step(frame, detector)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +51,17 @@ class OpenVino:
         return OpenVinoRunner(path, network.signature, precision, how)
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    infer: Callable[..., Any]
+    lock: threading.Lock
+
+
 class OpenVinoRunner:
     """One network, compiled for each shape once.
 
-    A graph for one shape is up to a third faster than one for any shape.
+    A graph for one shape is up to a third faster than one for any shape. Threads may share a
+    runner; of one shape they take turns.
     """
 
     def __init__(self, path: Path, signature: Signature, precision: str, how: Running) -> None:
@@ -82,7 +91,8 @@ class OpenVinoRunner:
             # Fused attention of OpenVINO 2026.4 is wrong in bf16: windows of the encoder by 17 %,
             # tokens of the decoder by 60 %, where 1 % is usual.
             self._properties["SNIPPETS_MODE"] = "DISABLE"
-        self._compiled: OrderedDict[tuple[tuple[int, ...], ...], Any] = OrderedDict()
+        self._compiled: OrderedDict[tuple[tuple[int, ...], ...], _Request] = OrderedDict()
+        self._compiling = threading.Lock()
 
     def __call__(self, tensors: Tensors) -> dict[str, torch.Tensor]:
         """Run once; see `face.Runner`."""
@@ -91,15 +101,18 @@ class OpenVinoRunner:
 
     def _run(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         arrays = [tensors[port.name].contiguous().numpy() for port in self._signature.inputs]
-        request = self._request(tuple(array.shape for array in arrays))
-        found = request.infer(dict(enumerate(arrays)), share_inputs=True, share_outputs=True)
-        # What is shared is overwritten by the next call.
-        return {
-            port.name: torch.from_numpy(found[place].copy())
-            for place, port in enumerate(self._signature.outputs)
-        }
+        with self._compiling:
+            request = self._request(tuple(array.shape for array in arrays))
+        with request.lock:
+            given = dict(enumerate(arrays))
+            found = request.infer(given, share_inputs=True, share_outputs=True)
+            # What is shared is overwritten by the next call.
+            return {
+                port.name: torch.from_numpy(found[place].copy())
+                for place, port in enumerate(self._signature.outputs)
+            }
 
-    def _request(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
+    def _request(self, shapes: tuple[tuple[int, ...], ...]) -> _Request:
         if shapes in self._compiled:
             self._compiled.move_to_end(shapes)
             return self._compiled[shapes]
@@ -113,7 +126,7 @@ class OpenVinoRunner:
             ) from error
         if len(self._compiled) >= MOST_SHAPES:
             self._compiled.popitem(last=False)
-        self._compiled[shapes] = compiled.create_infer_request()
+        self._compiled[shapes] = _Request(compiled.create_infer_request().infer, threading.Lock())
         return self._compiled[shapes]
 
 

@@ -43,11 +43,12 @@ class ExportedMemoryEncoder(MemoryEncoder):
         return memory
 
     def _empty(self, features: Features) -> torch.Tensor:
-        if self._background is None or self._background[0] is not features:
+        if "empty" not in features.made:
             side = 4 * self._grid
             low = features.top.new_full((1, 1, side, side), NO_OBJECT_LOGIT)
-            self._background = (features, self._encoded(features.top, low, prompted=False))
-        return self._background[1]
+            features.made["empty"] = self._encoded(features.top, low, prompted=False)
+        empty: torch.Tensor = features.made["empty"]
+        return empty
 
     def _encoded(self, top: torch.Tensor, low: torch.Tensor, prompted: bool) -> torch.Tensor:
         binary = prompted and self._model.binarize_mask_from_pts_for_mem_enc

@@ -139,6 +139,9 @@ class StandInTracker:
     def prepare(self) -> None:
         """Nothing is loaded."""
 
+    def encode(self, frame: Frame) -> None:
+        """Nothing is encoded."""
+
     def step(self, frame: Frame, detector: DetectorClient) -> Masks:
         """Return the discs."""
         stamps = dict(frame.stamps) | {"encoded": time.monotonic_ns()}

@@ -17,6 +17,7 @@ STEPS: Final[dict[str, str]] = {
     "sent": "copied for the tracker",
     "taken": "on the way to the tracker",
     "encoded": "image encoder",
+    "turn": "waiting until the frame before is tracked",
     "tracked": "memory, masks, books",
     "passed": "waiting for the publisher",
     "received": "on the way to the publisher",
@@ -27,8 +28,8 @@ STEPS: Final[dict[str, str]] = {
 MODEL_STEPS: Final = ("encoded", "tracked")
 """Steps that models work in; everything else is ours."""
 WAITING_STEP: Final = "picked"
-OPTIONAL_STEPS: Final = ("captured", "decoded")
-"""Stamps that a frame may lack: captured before it was due, or never encoded."""
+OPTIONAL_STEPS: Final = ("captured", "decoded", "turn")
+"""Stamps that a frame may lack: captured before it was due, never coded, or of an older run."""
 _DETECTION: Final = ("submitted", "taken", "answered", "heard")
 
 

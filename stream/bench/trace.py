@@ -18,7 +18,8 @@ TRACKS: Final[dict[str, tuple[str, ...]]] = {
     "source": ("captured", "decoded", "read"),
     "reader: waiting": ("picked",),
     "reader: copying": ("sent",),
-    "tracker": ("encoded", "tracked", "passed"),
+    "tracker: encoding": ("encoded",),
+    "tracker": ("tracked", "passed"),
     "publisher": ("published",),
     "subscriber": ("delivered",),
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from engines.device_clock import on_card
 from engines.features import Features
 from engines.late import TooLateError, choose_catch_up
 from engines.objects import ObjectMask, Prompt
@@ -52,6 +53,7 @@ class TrackCore:
         self._tracks = Tracks(rules, config.max_objects)
         self._loop = DetectorLoop(detector, self._tracks, question)
         self._step = 0
+        self._encoded: dict[int, tuple[Features, int]] = {}
         self._too_late = 0
         self._replayed = 0
         self._gpu = GpuGauge(config.device)
@@ -91,6 +93,16 @@ class TrackCore:
         kept = config.memory.late_frames + 1
         self._hands = Hands(self._tracker, self._tracks, kept, config.replay_steps)
 
+    def encode(self, frame: Frame) -> None:
+        """Encode a frame before its turn, beside the step of the one before it.
+
+        A card is only asked for what it does next; there `step` asks, and nothing is gained here.
+        """
+        if not on_card(self._tracker.device):
+            features = self._tracker.encode(frame.rgb)
+            self._tracker.prepare(features)
+            self._encoded[frame.index] = features, time.monotonic_ns()
+
     def step(self, frame: Frame, detector: DetectorClient) -> Masks:
         """Process the next frame.
 
@@ -103,8 +115,8 @@ class TrackCore:
         """
         stamps = dict(frame.stamps)
         self._loop.at(self._step, frame.pts_s)
-        features = self._tracker.encode(frame.rgb)
-        stamps["encoded"] = time.monotonic_ns()
+        features, stamps["encoded"] = self._features(frame)
+        stamps["turn"] = time.monotonic_ns()
         teach = self._loop.asking.wants_to_teach  # which needs the masks of this very frame
         if not teach:
             self._loop.ask(frame, features, detector)
@@ -119,6 +131,7 @@ class TrackCore:
             self._loop.ask(frame, features, detector, {i.id: i.box for i in objects if i.area})
         # On a card the encoder was only asked for when `encode` came back.
         stamps["encoded"] = self._tracker.encoded_ns(features) or stamps["encoded"]
+        stamps["turn"] = max(stamps["turn"], stamps["encoded"])
         stamps["tracked"] = time.monotonic_ns()
         self._step += 1
         return Masks(
@@ -129,6 +142,13 @@ class TrackCore:
             objects=objects,
             stamps=stamps,
         )
+
+    def _features(self, frame: Frame) -> tuple[Features, int]:
+        """Return the features of a frame, and when they were there."""
+        found = self._encoded.pop(frame.index, None)
+        for index in [i for i in self._encoded if i < frame.index]:
+            del self._encoded[index]  # its frame never had its turn
+        return found or (self._tracker.encode(frame.rgb), time.monotonic_ns())
 
     def event(self, event: StreamEvent) -> None:
         """Start anew after a change of size; after a gap, keep tracks and forget their places."""

@@ -10,6 +10,7 @@ from stream.buckets import Buckets
 from stream.contracts import DetectionJob, DetectionResult
 from stream.errors import UsageError
 from stream.frame import Masks
+from stream.stages.ahead import Ahead, Arrival, Pace
 from stream.stages.base import DRAIN_S, IDLE_S, Stage, StageIo, credits_for
 from stream.stages.reader import FRAMES, TRACKER
 from stream.stats import Reservoir
@@ -30,6 +31,7 @@ from stream.transport.headers import (
     AnswerHeader,
     Asked,
     Credit,
+    DataHeader,
     End,
     EventHeader,
     Forget,
@@ -147,7 +149,9 @@ class Tracker(Stage):
         self._inbox: Inbox | None = None
         self._outbox: Outbox | None = None
         self._client: JobClient | None = None
-        self._ahead = 0
+        self._next: Ahead | None = None
+        self._pace = Pace()
+        self._credit = 0
         self._tracked = 0
         self._dropped = {"shutdown": 0, "ring": 0}
         self._ended = False
@@ -175,13 +179,16 @@ class Tracker(Stage):
             self.tell()
         self._client.wait_for_detector()
         self._inbox = Inbox(self.io.connect(FRAMES))
-        policy = self.io.control.facts["policy"]
+        facts = self.io.control.facts
+        policy = facts["policy"]
         self._core.live = policy == "latest"
-        ahead, self._ahead = credits_for(policy, self.io.config.transport.ring_slots)
+        self._pace = Pace(int(1e9 / facts["fps"]) if facts.get("fps") else 0)
+        ahead, self._credit = credits_for(policy, self.io.config.transport.ring_slots)
         self._inbox.grant(ahead)
+        self._next = Ahead(self._inbox, self._prepare, self.io.clock)
         try:
             while not self._ended:
-                self.io.control.wait(IDLE_S, self._inbox.socket)
+                self.io.control.wait(IDLE_S, self._next)
                 self._obey()
                 self._take()
                 self.tell()
@@ -206,7 +213,7 @@ class Tracker(Stage):
         return self.report() | {
             "detect_s": self._client.detect_s.to_data(),
             "queues": {
-                "results": max(self._ahead - self._outbox.credit, 0),
+                "results": max(self._credit - self._outbox.credit, 0),
                 "jobs": self._client.waiting,
             },
             "rings": {"jobs": self.io.jobs.usage()},
@@ -233,31 +240,54 @@ class Tracker(Stage):
             return Answered(order.request, track_id=order.track_id)
         return from_prompted(order.request, self._core.prompt(to_hand(order)))
 
+    def beat_ns(self, now_ns: int) -> int:
+        """Return until when it was at work: an encoder that does not come back hangs."""
+        since_ns = self._next.busy_since_ns if self._next else None
+        return now_ns if since_ns is None else min(now_ns, since_ns)
+
+    def _prepare(self, header: DataHeader) -> Arrival:
+        """Open a frame and encode it; runs in the thread that is ahead."""
+        if not isinstance(header, FrameHeader):
+            return Arrival(header)
+        try:
+            frame = to_frame(header, self.io.frames.get(header.ref, TRACKER))
+        except StoreError:
+            return Arrival(header)
+        taken_ns = frame.stamps["taken"] = self.io.clock()
+        self._core.encode(frame)
+        self._pace.ahead(self.io.clock() - taken_ns)
+        return Arrival(header, frame)
+
     def _take(self) -> None:
-        assert self._inbox is not None
-        header = self._inbox.receive()
-        if isinstance(header, End):
+        assert self._next is not None
+        arrival = self._next.take()
+        if arrival is None:
+            return
+        if isinstance(arrival.header, End):
             self._ended = True
-            self._react(header.events)
-        elif isinstance(header, FrameHeader):
-            self._track(header)
-            self._inbox.grant()
+            self._react(arrival.header.events)
+        elif isinstance(arrival.header, FrameHeader):
+            begun_ns = self.io.clock()
+            self._next.call(self._pace.due_ns(begun_ns) if self._core.live else begun_ns)
+            self._track(arrival.header, arrival)
+            self._pace.turn(self.io.clock() - begun_ns)
+            self._next.hurry()
 
     def _react(self, events: tuple[EventHeader, ...]) -> None:
         for event in events:
             self._core.event(to_event(event))
 
-    def _track(self, header: FrameHeader) -> None:
+    def _track(self, header: FrameHeader, arrival: Arrival) -> None:
         """Run the core on a frame, and pass the frame on with its masks."""
         assert self._client is not None
         store = self.io.frames
-        try:
-            frame = to_frame(header, store.get(header.ref, TRACKER))
-        except StoreError:
+        frame = arrival.frame
+        if arrival.error is not None:
+            raise arrival.error
+        if frame is None:
             self._dropped["ring"] += 1
             return
         self._react(header.events)
-        frame.stamps["taken"] = self.io.clock()
         try:
             masks = self._core.step(frame, self._client)
         except Halted:
@@ -286,15 +316,21 @@ class Tracker(Stage):
 
     def _drop_rest(self) -> None:
         """Count what the reader had sent when the stage was halted."""
-        if self._inbox is None or self._ended:
+        if self._inbox is None or self._next is None:
             return
+        waiting = self._next.close()
+        if self._ended:
+            return
+        headers = [arrival.header for arrival in waiting]
         deadline = time.monotonic() + DRAIN_S
-        while (left_s := deadline - time.monotonic()) > 0:
-            if not self.io.control.wait(left_s, self._inbox.socket, raise_halted=False):
-                continue
-            header = self._inbox.receive()
-            if isinstance(header, End):
-                return
+        while not any(isinstance(header, End) for header in headers):
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                break
+            if self.io.control.wait(left_s, self._inbox.socket, raise_halted=False):
+                header = self._inbox.receive()
+                headers += [header] if header is not None else []
+        for header in headers:
             if isinstance(header, FrameHeader):
                 self._dropped["shutdown"] += 1
                 self.io.frames.release(header.ref, TRACKER)

@@ -49,6 +49,12 @@ class EchoTracker:
     def encoded_ns(self, features: Features) -> int | None:
         return self.encoded_at_ns
 
+    device = torch.device("cpu")
+    prepared = 0
+
+    def prepare(self, features: Features) -> None:
+        self.prepared += 1
+
     def add_object(
         self, obj_id: int, step: int, features: Features | None = None, **prompt: Any
     ) -> ObjectMask:
@@ -178,7 +184,31 @@ def test_the_mask_is_brought_to_the_frame_and_stamps_are_kept(echo: EchoTracker)
     x0, _, _, y1 = result.objects[0].box
     assert abs(x0 - 40 / 256 * 120) < 2
     assert abs(y1 - 80 / 256 * 100) < 2
-    assert list(result.stamps) == ["read", "encoded", "tracked"]
+    assert list(result.stamps) == ["read", "encoded", "turn", "tracked"]
+
+
+def test_a_frame_that_was_encoded_before_its_turn_is_not_encoded_again(
+    echo: EchoTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = core(live=False)
+    frames = [frame(index) for index in range(4)]
+    for ahead in (frames[0], frames[1], frames[3]):  # 1 is lost on its way, 2 was never ahead
+        tracker.encode(ahead)
+    assert echo.prepared == 3
+    encoded: list[int] = []
+    encode = echo.encode
+    monkeypatch.setattr(echo, "encode", lambda image: encoded.append(1) or encode(image))
+    stamps = [tracker.step(frames[index], SlowDetector()).stamps for index in (0, 2, 3)]
+    assert len(encoded) == 1
+    assert all(found["encoded"] <= found["turn"] <= found["tracked"] for found in stamps)
+    assert stamps[2]["encoded"] < stamps[0]["turn"]
+    assert not tracker._encoded
+
+
+def test_a_card_encodes_in_its_turn(echo: EchoTracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(echo, "device", torch.device("cuda"), raising=False)
+    monkeypatch.setattr(echo, "encode", lambda image: pytest.fail("the thread may not ask a card"))
+    core(live=False).encode(frame(0))
 
 
 def test_a_card_says_when_a_frame_was_encoded(

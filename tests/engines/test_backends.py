@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def test_results_are_the_callers_to_keep(tmp_path: Path) -> None:
     kept = first.clone()
     runner(net.example(SIZES, 2))
     assert torch.equal(first, kept)
+
+
+def test_threads_may_share_a_runner_of_openvino(tmp_path: Path) -> None:
+    net = network("image_encoder")
+    write("openvino", net, tmp_path / "e.xml", "fp32", [])
+    runner = get("openvino").load(tmp_path / "e.xml", net, "fp32", Running())
+    asked = [net.example(SIZES, seed) for seed in range(8)]
+    alone = [runner(inputs)["top"] for inputs in asked]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda inputs: runner(inputs)["top"], asked * 4))
+    for found, wanted in zip(together, alone * 4, strict=True):
+        assert torch.equal(found, wanted)
 
 
 def test_openvino_forgets_the_shape_unused_for_longest(

@@ -69,6 +69,9 @@ class FollowingTracker:
     def prepare(self) -> None:
         self.prepared = True
 
+    def encode(self, frame: Frame) -> None:
+        pass
+
     def step(self, frame: Frame, detector: DetectorClient) -> Masks:
         self._image = frame.rgb
         pieces = bright_pieces(frame.rgb)
