@@ -1,7 +1,8 @@
 """What each knob of the tracker costs in quality and saves in time, against the exact tracker.
 
     python tools/measure_knobs.py --data DIR [--data DIR ...] [--frames 30] [--objects 12]
-        [--settings NAME ...] [--skip-speed] [--skip-quality] [--json FILE] [--markdown FILE]
+        [--settings NAME ...] [--backend NAME] [--precision NAME] [--image-size PX]
+        [--skip-speed] [--skip-quality] [--json FILE] [--markdown FILE]
 
 Quality: the true masks of the first frame are the prompts. Objects that appear later are not asked
 for. J and F (DAVIS) of each object over all frames but the first, also those in which it is gone;
@@ -10,7 +11,8 @@ folder, then averaged over the folders; the ids of the truth that were not asked
 
 Speed: a drawn film of cells, prompted with true masks; the time of `Tracker.step` alone, the image
 encoder not counted. All settings step through the film together, frame by frame and in turns, so
-that whatever else the machine does hits all alike; a ratio below 1 is faster than exact.
+that whatever else the machine does hits all alike; a ratio below 1 is faster than exact. A second
+table has whole frames, the encoder counted, and how many times longer they take with more objects.
 """
 
 from __future__ import annotations
@@ -60,7 +62,8 @@ MOST_OBJECTS = MAX_OBJECTS * 4 // 5
 class Setting:
     """One way to run the tracker."""
 
-    precision: str = "fp32"
+    precision: str = ""
+    """Empty: as the command line says."""
     image_size: int | None = None
     limits: dict[str, Any] = field(default_factory=dict)
     """What differs from the model's own limits."""
@@ -71,8 +74,10 @@ class Setting:
         return load_tracker(
             args.model,
             weights=args.weights,
-            image_size=self.image_size,
-            precision=self.precision,
+            image_size=self.image_size or args.image_size,
+            precision=self.precision or args.precision,
+            backend=args.backend,
+            threads=args.threads,
             device=args.device,
             limits=replace(default_limits(args.model), **self.limits),
             savings=self.savings,
@@ -225,14 +230,14 @@ def drawn_film(objects: int, frames: int) -> Film:
 
 def measure_speed(
     trackers: dict[str, Tracker], film: Film, objects: int, tick: Callable[[], None]
-) -> dict[str, list[float]]:
+) -> dict[str, list[tuple[float, float]]]:
     """Step all trackers through a film in turns.
 
     Returns:
-        Seconds of each setting's steps, one number a frame after the warm-up.
+        Seconds of each setting's encoder and of its steps, one pair a frame after the warm-up.
     """
     prompts = prompts_for(film.ids[0], objects_in(film.ids[0], objects))
-    took_s: dict[str, list[float]] = {name: [] for name in trackers}
+    took_s: dict[str, list[tuple[float, float]]] = {name: [] for name in trackers}
     names = list(trackers)
     for tracker in trackers.values():
         tracker.reset()
@@ -240,7 +245,10 @@ def measure_speed(
         first = index % len(names)
         for name in names[first:] + names[:first]:
             tracker = trackers[name]
+            begun_s = time.perf_counter()
             features = tracker.encode(image)
+            _settle(tracker)
+            encoded_s = time.perf_counter() - begun_s
             if index == 0:
                 tracker.add_objects(0, features, prompts)
             _settle(tracker)
@@ -248,7 +256,7 @@ def measure_speed(
             tracker.step(index, features)
             _settle(tracker)
             if index > WARM_UP_FRAMES:
-                took_s[name].append(time.perf_counter() - start_s)
+                took_s[name].append((encoded_s, time.perf_counter() - start_s))
         tick()
     return took_s
 
@@ -262,19 +270,24 @@ def speed(args: argparse.Namespace, trackers: dict[str, Tracker]) -> list[dict[s
     """Measure every setting with every number of objects; one row of figures each."""
     frames = 1 + WARM_UP_FRAMES + ROUNDS * args.speed_frames
     film = drawn_film(max(args.speed_objects), frames)
-    rows: list[dict[str, Any]] = [{"setting": name, "ms": {}, "ratio": {}} for name in trackers]
+    rows: list[dict[str, Any]] = [
+        {"setting": name, "ms": {}, "ratio": {}, "frame_ms": {}, "growth": {}} for name in trackers
+    ]
     with progress() as bar:
         task = bar.add_task("speed", total=frames * len(args.speed_objects))
         for count in args.speed_objects:
             took_s = measure_speed(trackers, film, count, lambda: bar.advance(task))
-            sums = {
-                name: np.reshape(seconds, (ROUNDS, -1)).sum(1) for name, seconds in took_s.items()
-            }
+            pairs = {name: np.reshape(found, (ROUNDS, -1, 2)) for name, found in took_s.items()}
+            sums = {name: found[..., 1].sum(1) for name, found in pairs.items()}
             for row in rows:
                 own = sums[row["setting"]]
                 # Sums, as calm objects are stepped in turns; medians, as noise comes in bursts.
                 row["ms"][count] = statistics.median(own.tolist()) / args.speed_frames * 1e3
                 row["ratio"][count] = statistics.median((own / sums[EXACT]).tolist())
+                whole = pairs[row["setting"]].sum((1, 2)).tolist()
+                row["frame_ms"][count] = statistics.median(whole) / args.speed_frames * 1e3
+                first = row["frame_ms"][args.speed_objects[0]]
+                row["growth"][count] = row["frame_ms"][count] / first
     return rows
 
 
@@ -291,6 +304,25 @@ def speed_table(rows: list[dict[str, Any]]) -> Table:
         for row in rows
     ]
     return Table("Time of a step, by number of objects", columns, cells)
+
+
+def growth_table(rows: list[dict[str, Any]]) -> Table:
+    """Return the table of whole frames: their times, and those over that of the first number."""
+    counts = list(rows[0]["frame_ms"])
+    columns = [
+        "setting",
+        *(f"ms at {n}" for n in counts),
+        *(f"{n} over {counts[0]}" for n in counts[1:]),
+    ]
+    cells = [
+        [
+            row["setting"],
+            *(f"{row['frame_ms'][n]:.1f}" for n in counts),
+            *(f"{row['growth'][n]:.2f}" for n in counts[1:]),
+        ]
+        for row in rows
+    ]
+    return Table("Time of a frame with its encoder, by number of objects", columns, cells)
 
 
 # -- command line ------------------------------------------------------------------------------
@@ -317,7 +349,7 @@ def run(args: argparse.Namespace) -> None:
         tables.append(quality_table(figures["quality"]))
     if not args.skip_speed:
         figures["speed"] = speed(args, trackers)
-        tables.append(speed_table(figures["speed"]))
+        tables += [speed_table(figures["speed"]), growth_table(figures["speed"])]
     write(args, tables, figures)
 
 
@@ -328,6 +360,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--settings", nargs="+", default=list(SETTINGS), metavar="NAME", help=", ".join(SETTINGS)
     )
+    parser.add_argument("--backend", default="torch", help="as of `maskcast run`")
+    parser.add_argument("--image-size", type=positive, help="the model's own")
+    parser.add_argument("--precision", default="fp32", help="of settings that name none")
     parser.add_argument("--skip-speed", action="store_true")
     parser.add_argument("--skip-quality", action="store_true")
     parser.add_argument("--speed-objects", type=positive, nargs="+", default=[1, 8, 32])

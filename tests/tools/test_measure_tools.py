@@ -219,6 +219,8 @@ def test_measure_knobs_writes_its_figures(cells: Path, tmp_path: Path) -> None:
     assert exact["JF"] > 0.6  # the model knows these cells
     assert figures["speed"][0]["ratio"] == {"2": 1.0}
     assert figures["speed"][1]["ms"]["2"] > 0
+    assert figures["speed"][1]["frame_ms"]["2"] > figures["speed"][1]["ms"]["2"]
+    assert figures["speed"][1]["growth"] == {"2": 1.0}
     text = tables.read_text()
     assert f"| exact | {exact['JF']:.3f} |  |" in text
     assert f"| recent-2 | {fewer['JF']:.3f} | {fewer['JF'] - exact['JF']:+.3f} |" in text
