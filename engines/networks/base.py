@@ -78,6 +78,8 @@ class Network(nn.Module):
 
     name: str
     signature: Signature
+    fuses: bool = False
+    """Whether an engine's fused attention was found right in half precision (docs/export.md)."""
 
     def example(self, sizes: Mapping[str, int], seed: int = 0) -> dict[str, torch.Tensor]:
         """Return inputs of a shape, for tracing: noise, and zeros for indices.

@@ -24,6 +24,8 @@ class ImageTower(Network):
         ValueError: The side is no multiple of the patch size.
     """
 
+    fuses = True
+
     def __init__(self, clip: Any, side_px: int, mode: str, name: str = "image_tower") -> None:
         super().__init__()
         require_plain_vit(clip.visual)

@@ -56,6 +56,20 @@ def test_results_are_the_callers_to_keep(tmp_path: Path) -> None:
     assert torch.equal(first, kept)
 
 
+@pytest.mark.parametrize(
+    ("precision", "fuses", "plain"),
+    [("bf16", False, True), ("bf16", True, False), ("fp32", False, False)],
+)
+def test_attention_is_fused_by_openvino_only_where_that_is_right(
+    precision: str, fuses: bool, plain: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = network("image_encoder")
+    write("openvino", net, tmp_path / "e.xml", "fp32", [])
+    monkeypatch.setattr(type(net), "fuses", fuses)
+    runner = get("openvino").load(tmp_path / "e.xml", net, precision, Running())
+    assert (runner._properties.get("SNIPPETS_MODE") == "DISABLE") == plain
+
+
 def test_threads_may_share_a_runner_of_openvino(tmp_path: Path) -> None:
     net = network("image_encoder")
     write("openvino", net, tmp_path / "e.xml", "fp32", [])
