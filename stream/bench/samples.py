@@ -27,7 +27,7 @@ STEPS: Final[dict[str, str]] = {
 """Steps of a frame by the stamp that ends each, and what happens in it."""
 MODEL_STEPS: Final = ("encoded", "tracked")
 """Steps that models work in; everything else is ours."""
-WAITING_STEP: Final = "picked"
+WAITING_STEPS: Final = ("picked", "turn")
 OPTIONAL_STEPS: Final = ("captured", "decoded", "turn")
 """Stamps that a frame may lack: captured before it was due, never coded, or of an older run."""
 _DETECTION: Final = ("submitted", "taken", "answered", "heard")
@@ -78,7 +78,7 @@ class Sample:
     @property
     def waiting_ms(self) -> float:
         """Time until the tracker was free for it."""
-        return self.steps_ms().get(WAITING_STEP, 0.0)
+        return sum(ms for name, ms in self.steps_ms().items() if name in WAITING_STEPS)
 
     @property
     def glass_ms(self) -> float | None:
