@@ -72,6 +72,8 @@ class Parity:
     tensors: dict[str, dict[str, TensorError]] = field(default_factory=dict)
     film: Any = None
     faults: list[str] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)
+    """Networks that were given more precision than they were thought to need, and why."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report."""
@@ -80,6 +82,7 @@ class Parity:
             "tensors": to_json(self.tensors),
             "film": to_json(self.film),
             "faults": self.faults,
+            "tried": self.tried,
         }
 
 
@@ -166,26 +169,38 @@ def export(
     folder = order.out or default_folder(kind, loaded.name, image_size, order.backend, weights)
     parity = Parity(precisions_of(order, list(networks)))
     with _aside(folder) as partial:
-        made, runners = {}, {}
-        for name, network in networks.items():
-            precision = parity.precisions[name]
-            say(f"writing {name} in {precision}")
-            file = f"{name}{backend.suffix}"
-            formats.write(
-                order.backend, copy.deepcopy(network), partial / file, precision,
-                recorded[name].seen,
-            )  # fmt: skip
-            made[name] = Exported(file, precision, sha256(partial / file))
-            how = Running(order.device, None, None)
-            runners[name] = backend.load(partial / file, network, precision, how)
-            say(f"comparing {name}")
-            parity.tensors[name] = compare_tensors(
-                recorded[name].run, runners[name], recorded[name].seen
-            )
-        parity.faults += tensor_faults(parity.tensors, parity.precisions)
-        judge(runners, parity)
-        if parity.faults:
-            raise ParityError(parity)
+        made: dict[str, Exported] = {}
+        runners: dict[str, Runner] = {}
+        wrong = list(networks)
+        while wrong:
+            for name in wrong:
+                precision = parity.precisions[name]
+                say(f"writing {name} in {precision}")
+                file = f"{name}{backend.suffix}"
+                runners.pop(name, None)
+                for old in partial.glob(f"{name}.*"):
+                    old.unlink()  # an engine may still read from what it was
+                formats.write(
+                    order.backend, copy.deepcopy(networks[name]), partial / file, precision,
+                    recorded[name].seen,
+                )  # fmt: skip
+                made[name] = Exported(file, precision, sha256(partial / file))
+                how = Running(order.device, None, None)
+                runners[name] = backend.load(partial / file, networks[name], precision, how)
+                say(f"comparing {name}")
+                parity.tensors[name] = compare_tensors(
+                    recorded[name].run, runners[name], recorded[name].seen
+                )
+            parity.faults = tensor_faults(parity.tensors, parity.precisions)
+            judge(runners, parity)
+            wrong = to_refine(parity) if order.precision == "auto" else []
+            if parity.faults and not wrong:
+                raise ParityError(parity)
+            for name in wrong:
+                said = f"{name} in {parity.precisions[name]}: {'; '.join(parity.faults)}"
+                parity.tried.append(said)
+                say(f"{said}; trying {name} in fp32")
+                parity.precisions[name] = "fp32"
         manifest = Manifest(
             kind=kind, model=loaded.name, weights=weights, image_size=image_size,
             backend=order.backend, networks=made, graphs=GRAPHS, versions=_versions(),
@@ -195,6 +210,30 @@ def export(
         report = msgspec.json.format(msgspec.json.encode(parity.to_json()), indent=1)
         (partial / REPORT_FILE).write_bytes(report + b"\n")
     return folder, parity
+
+
+def to_refine(parity: Parity) -> list[str]:
+    """Return the networks that need more precision, going by what was found out.
+
+    Those that are out of tolerance by themselves; where only the whole is, the one of the others
+    that is the furthest from torch, so that no more of them become slow than have to.
+
+    Returns:
+        None where all is well, or where there is nothing finer.
+    """
+    if not parity.faults:
+        return []
+    coarse = [name for name, precision in parity.precisions.items() if precision != "fp32"]
+    alone = [name for name in coarse if tensor_faults(_of(parity, name), parity.precisions)]
+    return alone or sorted(coarse, key=lambda name: -_furthest(parity, name))[:1]
+
+
+def _of(parity: Parity, name: str) -> dict[str, dict[str, TensorError]]:
+    return {name: parity.tensors.get(name, {})}
+
+
+def _furthest(parity: Parity, name: str) -> float:
+    return max((error.relative for error in parity.tensors.get(name, {}).values()), default=0.0)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import json
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -136,13 +135,12 @@ def _export(kind: str, model: str, order: Order, wanted: dict[str, Any]) -> dict
             folder, parity = run(model, order, wanted, say, tick)
     except ParityError as error:
         _show(kind, error.parity)
-        if order.precision == "auto" and set(error.parity.precisions.values()) != {"fp32"}:
-            typer.echo(f"{model} ({kind}): {'; '.join(error.parity.faults)}; trying fp32", err=True)
-            return _export(kind, model, replace(order, precision="fp32"), wanted)
         raise MaskcastError(f"{model} ({kind}) to {order.to}: {error}") from error
     except (ModelError, ValueError) as error:
         raise UsageError(str(error)) from error
     _show(kind, parity)
+    for said in parity.tried:
+        typer.echo(f"{model} ({kind}): not {said}; fp32 was taken for it", err=True)
     typer.echo(f"{folder}")
     return {"folder": str(folder), "backend": order.backend, **parity.to_json()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from engines.registry import load_sam2
 from export.film import reference_runners
 from export.parity import (
     FilmError,
+    TensorError,
     compare_films,
     compare_tensors,
     film_faults,
     tensor_faults,
 )
-from export.run import Order, Parity, ParityError, export
+from export.run import Order, Parity, ParityError, export, to_refine
 
 SIZES = {"B": 2, "R": 1, "n": 16, "K": 20, "P": 3, "s": 4, "s2": 8, "s4": 16}
 
@@ -118,6 +120,51 @@ def test_a_network_that_is_wrong_is_found_out(
     with pytest.raises(ParityError, match=r"memory_encoder.memory is .* off in fp32"):
         fixture.run(Order("onnx", "auto", "the command", tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_network_that_does_not_tolerate_a_precision_gets_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    loaded = load_sam2("micro", "random:2", 64)
+    networks = sam2_networks(loaded.model, ("memory_encoder", "shared_queries"))
+    recorded = reference_runners(networks)
+    for name, net in networks.items():
+        recorded[name](net.example(SIZES))
+    seen = []
+
+    def judge(_: Any, parity: Parity) -> None:
+        seen.append(dict(parity.precisions))
+        parity.tensors["memory_encoder"] = {"memory": TensorError(1.0, 0.1, 0.1, 1.0)}
+        if parity.precisions["memory_encoder"] == "bf16":
+            parity.faults.append("masks are gone")
+
+    order = Order("openvino", "auto", "the command", tmp_path / "out")
+    folder, parity = export(order, "sam2", loaded, 64, networks, recorded, judge, lambda _: None)
+    assert seen == [
+        {"memory_encoder": "bf16", "shared_queries": "bf16"},
+        {"memory_encoder": "fp32", "shared_queries": "bf16"},
+    ]
+    assert parity.tried == ["memory_encoder in bf16: masks are gone"]
+    assert parity.faults == []
+    manifest = json.loads((folder / "manifest.json").read_text())
+    kept = {name: net["precision"] for name, net in manifest["networks"].items()}
+    assert kept == parity.precisions
+
+
+def test_networks_that_are_wrong_by_themselves_are_refined_together() -> None:
+    far, near = TensorError(1.0, 0.1, 0.5, 1.0), TensorError(1.0, 0.1, 0.01, 1.0)
+    found = Parity(
+        {"a": "bf16", "b": "bf16", "c": "bf16", "d": "fp32"},
+        {"a": {"x": far}, "b": {"x": near, "y": far}, "c": {"x": near}, "d": {"x": near}},
+    )
+    assert to_refine(found) == []
+    found.faults = ["a and b are off"]
+    assert to_refine(found) == ["a", "b"]
+    found.precisions |= {"a": "fp32", "b": "fp32"}
+    assert to_refine(found) == ["c"]
+    found.precisions["c"] = "fp32"
+    assert to_refine(found) == [], "there is nothing finer"
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
