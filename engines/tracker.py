@@ -257,6 +257,9 @@ class Tracker:
                     self._stepping.rewind(obj_id, frame_index + 1)
                 for index, frame in replayed:
                     self._results |= self._stepping(index, frame, list(prompts))
+                    frame.made.clear()
+        if self.last_frame is not None and frame_index <= self.last_frame:
+            features.made.clear()  # that frame is stepped no more
         return results
 
     @torch.inference_mode()
