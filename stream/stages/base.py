@@ -139,8 +139,8 @@ class Stage:
 def credits_for(policy: str, slots: int) -> tuple[int, int]:
     """Return how many frames may be on the way to the tracker, and to the publisher.
 
-    Both together leave one slot of the ring for the next frame, so that `every` never waits for
-    a slot while it has a credit.
+    Both together leave one slot of the ring for the frame that is being tracked, whose credit is
+    given back when its turn begins: `every` never waits for a slot while it has a credit.
 
     Args:
         policy: `latest` or `every`.
