@@ -20,14 +20,16 @@ from engines.candidates import Candidates, propose, select
 from engines.decoding import decode_prompts
 from engines.dense import require_plain_vit
 from engines.detection import DetectorSettings, Found, Look, TextEvidence
+from engines.edges import Edges
 from engines.errors import ModelError
 from engines.exemplars import Exemplar, ExemplarBook, learn
 from engines.exported.heads import ExportedDecoder
 from engines.features import Features
 from engines.finder import Finder, find_spots
-from engines.findings import Words, findings
+from engines.findings import Words, findings, mask_side
 from engines.pieces import one_piece
 from engines.proposals import coverage
+from engines.redrawn import Redrawn, once, redraw
 from engines.scoring import calibrate, final_score, sigmoid_bias
 from engines.shown import Shown, shown_mask
 from engines.texts import TextBank
@@ -58,6 +60,8 @@ class TextDetector:
         runners: Exported networks by the names of `engines.networks`: the mask decoder, the towers,
             or both; what is not there runs as modules.
         finder: Tells where objects are, whatever the texts; None to look where CLIP is warm.
+        edges: Draws the edges of masks again before they are cut out and looked at once more.
+        precision: What the finder computes in, as for `engines.precision.choose_precision`.
 
     Attributes:
         exemplars: What was shown so far, by label.
@@ -78,6 +82,8 @@ class TextDetector:
         device: str = "cpu",
         runners: Mapping[str, Runner] | None = None,
         finder: Finder | None = None,
+        edges: Edges | None = None,
+        precision: str = "fp32",
     ) -> None:
         require_plain_vit(clip.visual)
         self._runners = runners or {}
@@ -94,6 +100,8 @@ class TextDetector:
         self._rendered = rendered_prompts
         decode = self._runners.get("mask_decoder")
         self._finder = None if finder is None else finder.to(self.device).eval()
+        self._edges = edges
+        self._precision = precision
         self._decoder = ExportedDecoder(self._sam, decode) if decode else None
         self.settings = settings
         self.exemplars = ExemplarBook()
@@ -286,16 +294,33 @@ class TextDetector:
         found = self._candidates(features, patches.heat.amax(-1))
         if not len(found):
             return []
+        found, redrawn = self._drawn_again(image, found)
+        if not len(found):
+            return []
         masks = found.logits > 0
         inside = coverage(masks, view.grid, found.points)
         evidence = verify(
             self._clip, view, patches, question, image, masks, inside,
             mode=use.verify, score=use.score, crops=use.crops,
-            run=self._runners.get("crop_tower"),
+            run=self._runners.get("crop_tower"), redrawn=redrawn,
         )  # fmt: skip
         embeddings = view.pooled(inside)
         side = self._sam.image_size
-        return findings(words, evidence, found, embeddings, use, features.frame_size, side)
+        size = features.frame_size
+        return findings(words, evidence, found, embeddings, use, size, side, redrawn)
+
+    def _drawn_again(
+        self, image: npt.NDArray[np.uint8], found: Candidates
+    ) -> tuple[Candidates, Redrawn | None]:
+        """Return the candidates with finer edges, each object once; as they are, without edges."""
+        if self._edges is None:
+            return found, None
+        side = mask_side(self._sam.image_size)
+        rows, redrawn = redraw(self._edges, image, found.logits, side)
+        found = found.keep(rows)
+        use = self.settings
+        rows = once(redrawn, found.quality, use.nms_iou, use.contained)
+        return found.keep(rows), redrawn.keep(rows)
 
     def _candidates(self, features: Features, heat: torch.Tensor) -> Candidates:
         use = self.settings
@@ -308,7 +333,9 @@ class TextDetector:
         everywhere = use.recall_every > 0 and self.looks % use.recall_every == 0
         spots = None
         if self._finder is not None and use.finder:
-            spots = find_spots(self._finder, features, use.finder_threshold, use.max_prompts)
+            spots = find_spots(
+                self._finder, features, use.finder_threshold, use.max_prompts, self._precision
+            )
         found = propose(decode, heat, use, everywhere=everywhere, spots=spots)
         if not len(found):
             return found

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from engines.checkpoint import RANDOM, sha256
 from engines.errors import ModelError
 from engines.features import Features
+from engines.precision import PRECISIONS, choose_precision
 
 FINDER_FILE = "maskcast_finder.safetensors"
 PACKAGE = Path(__file__).parent / "weights"
@@ -98,7 +99,9 @@ class Finder(nn.Module):
 
 
 @torch.inference_mode()
-def find_spots(finder: Finder, features: Features, threshold: float, most: int) -> Spots:
+def find_spots(
+    finder: Finder, features: Features, threshold: float, most: int, precision: str = "fp32"
+) -> Spots:
     """Return where a frame's objects are.
 
     Args:
@@ -106,8 +109,12 @@ def find_spots(finder: Finder, features: Features, threshold: float, most: int) 
         features: Of the frame.
         threshold: Lowest score.
         most: Spots at most.
+        precision: What its products are computed in, as for `choose_precision`.
     """
-    centres, sides = finder(features.top, features.half, features.quarter)
+    device = features.quarter.device.type
+    dtype = PRECISIONS[choose_precision(precision, device)]
+    with torch.autocast(device, dtype, enabled=dtype != torch.float32):
+        centres, sides = finder(features.top, features.half, features.quarter)
     return spots_of(centres[0].sigmoid(), sides[0], threshold, most)
 
 

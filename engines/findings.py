@@ -11,6 +11,8 @@ import torch.nn.functional as F
 
 from engines.candidates import Candidates
 from engines.detection import DetectorSettings, Found, TextEvidence
+from engines.edges import Placed
+from engines.redrawn import Redrawn
 from engines.scoring import Evidence, final_score
 
 MASK_SIDE = 256
@@ -39,6 +41,7 @@ def findings(
     settings: DetectorSettings,
     frame_size: tuple[int, int],
     image_side: int,
+    redrawn: Redrawn | None = None,
 ) -> list[Found]:
     """Name and score N masks; those that score too low are left out.
 
@@ -50,6 +53,7 @@ def findings(
         settings: Thresholds.
         frame_size: (H, W) in pixels.
         image_side: Side of the segmenter's input in pixels; masks are no finer.
+        redrawn: The N masks with their edges drawn again, where they were.
 
     Returns:
         The best first.
@@ -58,10 +62,7 @@ def findings(
     chance, best = probability.max(1)
     scores = final_score(chance, candidates.quality, settings.calibration)
     side = mask_side(image_side)
-    fine = F.interpolate(
-        candidates.logits[:, None], size=(side, side), mode="bilinear", align_corners=False
-    )
-    masks = (fine[:, 0] > 0).cpu().numpy()
+    masks = _brought_to(candidates.logits, side) if redrawn is None else redrawn.masks.numpy()
     height, width = frame_size
     found = []
     for row in scores.argsort(descending=True, stable=True).tolist():
@@ -75,13 +76,25 @@ def findings(
                 label=words.labels[int(best[row])],
                 score=score,
                 mask=masks[row],
-                box=tight_box(masks[row], width, height),
+                box=_box(redrawn.placed[row]) if redrawn else tight_box(masks[row], width, height),
                 point=(x * width, y * height),
                 embedding=embeddings[row].cpu().numpy(),
                 evidence=_of_one(words, evidence, row),
             )
         )
     return found
+
+
+def _brought_to(logits: torch.Tensor, side: int) -> npt.NDArray[np.bool_]:
+    """Return (N, h, w) logits as (N, side, side) masks."""
+    large = F.interpolate(logits[:, None], size=(side, side), mode="bilinear", align_corners=False)
+    out: npt.NDArray[np.bool_] = (large[:, 0] > 0).cpu().numpy()
+    return out
+
+
+def _box(place: Placed) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = place[1]
+    return float(x0), float(y0), float(x1), float(y1)
 
 
 def mask_side(image_side: int) -> int:

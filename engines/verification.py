@@ -16,6 +16,7 @@ from engines.crops import CropStyle, embed_crops, mask_crops, require_style
 from engines.errors import ModelError
 from engines.exemplars import Exemplar
 from engines.mask_tokens import mask_tokens, patch_masks
+from engines.redrawn import Redrawn
 from engines.scoring import Evidence, mix, pool, weigh
 from engines.views import View
 
@@ -78,7 +79,7 @@ class CropSettings:
 
 #: How micro looks at crops: at all of them, since one of its size costs a thirtieth of a look and
 #: tells shapes that patches do not.
-MICRO_CROPS = CropSettings(band=(0.0, 1.0), most=32, weight=0.5)
+MICRO_CROPS = CropSettings(band=(0.0, 1.0), most=32, weight=0.75)
 
 
 def verify(
@@ -94,6 +95,7 @@ def verify(
     score: str,
     crops: CropSettings,
     run: Runner | None = None,
+    redrawn: Redrawn | None = None,
 ) -> Evidence:
     """Say what each mask shows.
 
@@ -110,6 +112,7 @@ def verify(
         score: How probabilities are read where doubt is measured (`scoring.SCORE_MODES`).
         crops: When and how crops are looked at.
         run: The exported tower for crops; None for the model's own.
+        redrawn: The masks with their edges drawn again, which crops are cut by; None for `masks`.
 
     Returns:
         The evidence of N masks. Exemplars are means of dense vectors, so that such a mean is
@@ -126,7 +129,9 @@ def verify(
     else:
         evidence = pool(patches, inside)
     if mode.endswith("crop") and len(question.asked):
-        evidence = _with_crops(clip.visual, question, image, masks, evidence, score, crops, run)
+        evidence = _with_crops(
+            clip.visual, question, image, masks, evidence, score, crops, run, redrawn
+        )
     return replace(evidence, shown=question.resemblance(view.pooled(inside)))
 
 
@@ -139,13 +144,18 @@ def _with_crops(
     score: str,
     crops: CropSettings,
     run: Runner | None,
+    redrawn: Redrawn | None,
 ) -> Evidence:
     rows = doubtful(evidence.text_probability(score).amax(1), crops)
     rows = rows[masks[rows].flatten(1).any(1)]
     if not len(rows):
         return evidence
     side, (mean, std) = crop_size_px(visual), image_statistics(visual)
-    planes = mask_crops(image, masks[rows], side, crops.style, mean, std)
+    cut_by = masks[rows]
+    if redrawn is not None:
+        size = (int(image.shape[0]), int(image.shape[1]))
+        cut_by = redrawn.whole(rows.tolist(), size).to(masks.device)
+    planes = mask_crops(image, cut_by, side, crops.style, mean, std)
     seen = question.weigh(embed_crops(visual, planes, run=run))
     return _replace(evidence, rows, mix(evidence.map(lambda part: part[rows]), seen, crops.weight))
 

@@ -45,6 +45,7 @@ def test_data_files_travel_along(names: list[str]) -> None:
         "engines/weights/micro_sam2.safetensors",
         "engines/weights/micro_clip.safetensors",
         "engines/weights/micro_finder.safetensors",
+        "engines/weights/micro_refiner.safetensors",
         "engines/weights/SHA256SUMS",
         "engines/weights/micro_calibration.json",
         "engines/weights/MODEL_CARD.md",

@@ -14,7 +14,14 @@ from engines.build import RENDERED_PROMPTS
 from engines.detector import DetectorSettings, TextDetector
 from engines.features import Features
 from engines.finder import finder_beside
-from engines.registry import default_clip, load_clip, load_sam2, load_tracker
+from engines.registry import (
+    default_clip,
+    load_clip,
+    load_edges,
+    load_sam2,
+    load_tracker,
+    refiner_path,
+)
 from engines.texts import text_bank
 from stream.core.detect import MIN_QUALITY_OF_MICRO, SWEEP_OF_MICRO, default_clip_size
 from train.micro.data import Still
@@ -46,6 +53,8 @@ class Bench:
         self.device = device
         self._tracker = load_tracker(model, weights=weights, device=device)
         self._finder = finder_beside(load_sam2(model, weights).origin)
+        found = refiner_path(model, weights)
+        self._edges = load_edges(model, weights, device=device) if found else None
         self.clip = load_clip(clip or default_clip(model), clip_weights)
         self._bank = text_bank(self.clip.model, self.clip.name, self.clip.origin)
         self._prompts = 0
@@ -73,6 +82,7 @@ class Bench:
             rendered_prompts=self.sam2 in RENDERED_PROMPTS,
             device=self.device,
             finder=self._finder,
+            edges=self._edges,
         )
 
     def encode(self, image: np.ndarray) -> Features:

@@ -29,7 +29,7 @@ from engines.calibration import calibration
 from engines.detection import Found
 from engines.detector import TextDetector
 from engines.finder import finder_beside
-from engines.registry import load_clip, load_sam2, load_tracker
+from engines.registry import load_clip, load_edges, load_sam2, load_tracker
 from engines.texts import text_bank
 from stream.config import DetectorConfig, TrackerConfig
 from stream.core.detect import default_clip_size, detector_settings
@@ -120,7 +120,7 @@ def judge(found: list[Found], picture: Picture) -> tuple[bool, bool]:
 class Models:
     """The detector as the live stage has it, and the likeness of texts and masks by itself."""
 
-    def __init__(self, weights: str | None, clip_weights: str | None) -> None:
+    def __init__(self, weights: str | None, clip_weights: str | None, refine: bool) -> None:
         self.tracker = load_tracker("micro", weights=weights)
         clip = load_clip("micro", clip_weights)
         side_px = default_clip_size("micro", clip.model.visual)
@@ -135,6 +135,7 @@ class Models:
             settings,
             rendered_prompts="micro" in RENDERED_PROMPTS,
             finder=finder_beside(load_sam2("micro", weights).origin),
+            edges=load_edges("micro", weights) if refine else None,
         )
 
     def find(self, picture: Picture, text: str) -> list[Found]:
@@ -179,7 +180,7 @@ def measure(models: Models, count: int, tick: Any) -> dict[str, dict[str, float]
 def main(args: argparse.Namespace) -> None:
     """Measure and print."""
     torch.set_num_threads(args.threads)
-    models = Models(args.weights, args.clip_weights)
+    models = Models(args.weights, args.clip_weights, not args.no_refine)
     with progress() as bar:
         task = bar.add_task("pictures", total=args.pictures)
         figures = measure(models, args.pictures, lambda: bar.advance(task))
@@ -198,6 +199,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--pictures", type=positive, default=50)
     parser.add_argument("--weights", help="of the micro segmenter; the packaged ones unless given")
     parser.add_argument("--clip-weights", help="of the micro CLIP; the packaged ones unless given")
+    parser.add_argument("--no-refine", action="store_true", help="leave the edges as they are")
     parser.add_argument("--threads", type=positive, default=2, help="for the networks")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")

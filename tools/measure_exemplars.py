@@ -27,7 +27,7 @@ from engines.calibration import calibration
 from engines.detector import Found, Shown, TextDetector
 from engines.features import Features
 from engines.finder import finder_beside
-from engines.registry import load_clip, load_sam2, load_tracker
+from engines.registry import load_clip, load_edges, load_sam2, load_tracker
 from engines.texts import text_bank
 from stream.config import DetectorConfig, TrackerConfig
 from stream.core.detect import default_clip_size, detector_settings
@@ -151,7 +151,15 @@ def make_detector(sam: Any) -> TextDetector:
     rendered = "micro" in RENDERED_PROMPTS
     bank = text_bank(clip.model, "micro")
     finder = finder_beside(load_sam2("micro").origin)
-    return TextDetector(sam, clip.model, bank, settings, rendered_prompts=rendered, finder=finder)
+    return TextDetector(
+        sam,
+        clip.model,
+        bank,
+        settings,
+        rendered_prompts=rendered,
+        finder=finder,
+        edges=load_edges("micro"),
+    )
 
 
 def measure(kind: str, count: int, tick: Any) -> tuple[Tally, Tally]:

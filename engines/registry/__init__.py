@@ -1,6 +1,7 @@
 """Model names to loaded models: what there is, where its weights come from, and how to get them."""
 
 from engines.registry.device import check_device
+from engines.registry.edges import load_edges, refiner_path
 from engines.registry.exports import clip_engines, sam2_engines
 from engines.registry.models import Loaded, load_clip, load_sam2
 from engines.registry.names import (
@@ -26,8 +27,10 @@ __all__ = [
     "default_clip",
     "default_limits",
     "load_clip",
+    "load_edges",
     "load_sam2",
     "load_tracker",
+    "refiner_path",
     "sam2_engines",
     "status",
 ]

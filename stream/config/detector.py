@@ -72,7 +72,11 @@ class DetectorConfig(Section):
     crop_most: Annotated[int, Field(ge=0)] | None = None
     """Crops of one look, the most doubtful first; null: 32 for `micro`, 8 for the others."""
     crop_weight: Fraction | None = None
-    """Part of the crop in the probability; 1: it decides alone; null: 0.5."""
+    """Part of the crop in the probability; 1: it decides alone; null: 0.75 for `micro`, 0.5 for the
+    others."""
+    refine: bool | None = None
+    """Draw the edges of masks again before crops are cut by them, and before they are answered;
+    null: where the tracker's weights have a refiner, as `micro`'s have."""
     tiles: Annotated[int, Field(ge=1, le=8), AfterValidator(_one_pass)] = 1
     """Tiles along each edge that CLIP sees one by one, for small objects; costs tiles x tiles
     passes. Beside more than 1, `verify` is pooled or crop."""
@@ -95,7 +99,7 @@ class DetectorConfig(Section):
     nms_iou: Fraction = 0.5
     contained: Fraction = 0.8
     min_probability: Fraction | None = None
-    """Lowest probability of a mask's label, whatever the mask's quality; null: 0.6 for `micro`'s
+    """Lowest probability of a mask's label, whatever the mask's quality; null: 0.72 for `micro`'s
     CLIP, 0 for the others, whose probabilities depend on how many negatives there are."""
     min_score: Fraction = 0.4
     min_area_px: Annotated[int, Field(ge=0)] = 30

@@ -30,6 +30,7 @@ from engines.texts import text_bank
 from engines.verification import MICRO_CROPS, CropSettings
 from stream.config import DetectorConfig, TrackerConfig
 from stream.contracts import DetectionJob, DetectionResult, Question
+from stream.core import knobs
 from stream.core.gpu import GpuGauge
 from stream.errors import UsageError
 from stream.frame import Detection
@@ -37,7 +38,7 @@ from stream.frame import Detection
 RANDOM_WEIGHTS_ACCEPT = 4
 SWEEP_OF_MICRO = 16
 MIN_QUALITY_OF_MICRO = 0.3
-MIN_PROBABILITY_OF_MICRO = 0.6
+MIN_PROBABILITY_OF_MICRO = 0.72
 ANYTHING = "object"
 
 
@@ -146,6 +147,8 @@ class DetectCore:
             device=config.device,
             runners=runners,
             finder=finder_beside(sam.origin) if config.finder else None,
+            edges=knobs.edges(self._tracker, config.refine, config.device),
+            precision=self._tracker.precision,
         )
 
 

@@ -34,7 +34,7 @@ def test_the_defaults_are_the_engine_s() -> None:
     assert plain == DetectorSettings()
     micro = settings()
     assert (micro.sweep_grid, micro.one_piece) == (16, True)
-    assert (micro.min_quality, micro.min_probability) == (0.3, 0.6)
+    assert (micro.min_quality, micro.min_probability) == (0.3, 0.72)
 
 
 CHANGES: dict[str, Any] = {

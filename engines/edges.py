@@ -1,0 +1,205 @@
+"""Edges of masks drawn again by a refiner: windows of the frame in, masks of the frame out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engines.closeups import dots, inputs_of, look, rectangles, windows_of
+from engines.pieces import one_piece
+from engines.precision import PRECISIONS, choose_precision, with_weights_in
+from engines.refiner import Refiner
+
+Mask = NDArray[np.bool_]
+FrameBox = tuple[int, int, int, int]
+#: A mask inside its tight box, and the box in pixels of the frame.
+Placed = tuple[Mask, FrameBox]
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A mask in a frame, and what is known of the object for sure."""
+
+    mask: Mask
+    """(h, w) inside `box`, not empty."""
+    box: FrameBox
+    """x0, y0, x1, y1 in pixels of the frame; x1 and y1 exclusive."""
+    given: tuple[float, float, float, float] | None = None
+    """x0, y0, x1, y1 in pixels of the frame: a box around the object."""
+    point: tuple[float, float] | None = None
+    """x, y in pixels of the frame: a place that is the object's for sure."""
+
+
+def whole(place: Placed, size: tuple[int, int]) -> Tensor:
+    """Return a mask as (H, W) bool of the frame."""
+    mask, (x0, y0, x1, y1) = place
+    out = torch.zeros(size, dtype=torch.bool)
+    out[y0:y1, x0:x1] = torch.from_numpy(mask)
+    return out
+
+
+class Edges:
+    """Draws the edges of masks again.
+
+    Args:
+        refiner: The network.
+        one_piece: Whether an object is one connected piece.
+        apart: Whether a pixel belongs to one object only.
+        device: Where the network runs.
+        precision: As for `engines.precision.choose_precision`.
+    """
+
+    def __init__(
+        self,
+        refiner: Refiner,
+        *,
+        one_piece: bool = True,
+        apart: bool = True,
+        device: str = "cpu",
+        precision: str = "auto",
+    ) -> None:
+        self._dtype = PRECISIONS[choose_precision(precision, device)]
+        model = with_weights_in(refiner, self._dtype)
+        self._refiner = model.to(device, memory_format=torch.channels_last)
+        self._device = device
+        self._one_piece = one_piece
+        self._apart = apart
+
+    def draw(
+        self,
+        image: NDArray[np.uint8],
+        outlines: Sequence[Outline],
+        rounds: int = 1,
+        apart: bool | None = None,
+    ) -> list[Placed]:
+        """Return the masks with new edges.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            outlines: Of its objects.
+            rounds: How often; from the second on around what the last one drew. More than one
+                pays where masks are poor, such as after a click.
+            apart: Whether a pixel belongs to one object only; None for what was said before.
+
+        Returns:
+            For each (h, w) bool in its tight box, and the box in pixels of the frame. A mask of
+            which nothing would be left stays as it was.
+        """
+        now = list(outlines)
+        for _ in range(rounds if outlines else 0):
+            drawn = self._draw(image, now, self._apart if apart is None else apart)
+            now = [
+                replace(outline, mask=mask, box=box)
+                for outline, (mask, box) in zip(now, drawn, strict=True)
+            ]
+        return [(outline.mask, outline.box) for outline in now]
+
+    @torch.inference_mode()
+    def _draw(
+        self, image: NDArray[np.uint8], outlines: Sequence[Outline], apart: bool
+    ) -> list[Placed]:
+        boxes = torch.tensor([o.given or o.box for o in outlines], dtype=torch.float32)
+        windows = windows_of(boxes)
+        inputs = self._inputs(image, outlines, windows)
+        inputs = inputs.to(self._device, memory_format=torch.channels_last)
+        lower = self._dtype != torch.float32
+        with torch.autocast(inputs.device.type, self._dtype, enabled=lower):
+            logits = self._refiner(inputs).float().cpu()
+        if self._one_piece:
+            logits = one_piece(logits)
+        height, width = image.shape[:2]
+        drawn = [
+            _in_frame(one, window, (height, width))
+            for one, window in zip(logits, windows.tolist(), strict=True)
+        ]
+        if apart:
+            _part(drawn)
+        found = zip(drawn, outlines, strict=True)
+        return [new.tight() or (old.mask, old.box) for new, old in found]
+
+    @staticmethod
+    def _inputs(image: NDArray[np.uint8], outlines: Sequence[Outline], windows: Tensor) -> Tensor:
+        x0, y0, x1, y1 = _seen(windows, image.shape)
+        pixels = torch.from_numpy(np.ascontiguousarray(image[y0:y1, x0:x1]))
+        colours = pixels.permute(2, 0, 1).float() / 255
+        colours = look(colours, windows - windows.new_tensor([x0, y0, x0, y0]))
+        masks = torch.cat(
+            [
+                look(
+                    torch.from_numpy(o.mask).float()[None],
+                    window[None] - window.new_tensor([*o.box[:2], *o.box[:2]]),
+                    "zeros",
+                )[:, 0]
+                for o, window in zip(outlines, windows, strict=True)
+            ]
+        )
+        given = windows.new_tensor([o.given or (math.nan,) * 4 for o in outlines])
+        points = windows.new_tensor([o.point or (math.nan,) * 2 for o in outlines])
+        return inputs_of(colours, masks, rectangles(given, windows), dots(points, windows))
+
+
+@dataclass(slots=True)
+class _Drawn:
+    """Logits of one object in a part of the frame."""
+
+    logits: NDArray[np.float32]
+    box: FrameBox
+
+    def tight(self) -> Placed | None:
+        inside = self.logits > 0
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        if not rows.size:
+            return None
+        x, y = self.box[:2]
+        left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        box = (int(x + left), int(y + top), int(x + right), int(y + bottom))
+        return np.ascontiguousarray(inside[top:bottom, left:right]), box
+
+
+def _seen(windows: Tensor, shape: tuple[int, ...]) -> FrameBox:
+    """Return the part of a frame that windows show; at least a pixel."""
+    height, width = shape[:2]
+    low, high = windows[:, :2].amin(0).floor().tolist(), windows[:, 2:].amax(0).ceil().tolist()
+    x0, y0 = min(max(int(low[0]) - 1, 0), width - 1), min(max(int(low[1]) - 1, 0), height - 1)
+    x1, y1 = max(min(int(high[0]) + 1, width), x0 + 1), max(min(int(high[1]) + 1, height), y0 + 1)
+    return x0, y0, x1, y1
+
+
+def _in_frame(logits: Tensor, window: Sequence[float], size: tuple[int, int]) -> _Drawn:
+    """Bring the logits of a window to the pixels of the frame; none, where it is beside it."""
+    side = window[2] - window[0]
+    x0, y0 = max(math.floor(window[0]), 0), max(math.floor(window[1]), 0)
+    x1, y1 = min(math.ceil(window[2]), size[1]), min(math.ceil(window[3]), size[0])
+    if x0 >= x1 or y0 >= y1:
+        return _Drawn(np.zeros((0, 0), np.float32), (0, 0, 0, 0))
+    x = (torch.arange(x0, x1) + 0.5 - window[0]) * (2 / side) - 1
+    y = (torch.arange(y0, y1) + 0.5 - window[1]) * (2 / side) - 1
+    shape = len(y), len(x)
+    grid = torch.stack([x[None, :].expand(shape), y[:, None].expand(shape)], dim=-1)[None]
+    fine = F.grid_sample(logits[None, None], grid, padding_mode="border", align_corners=False)
+    return _Drawn(fine[0, 0].numpy(), (x0, y0, x1, y1))
+
+
+def _part(drawn: Sequence[_Drawn]) -> None:
+    """Give a pixel that several objects claim to the surest of them."""
+    for number, one in enumerate(drawn):
+        for other in drawn[number + 1 :]:
+            x0, y0 = max(one.box[0], other.box[0]), max(one.box[1], other.box[1])
+            x1, y1 = min(one.box[2], other.box[2]), min(one.box[3], other.box[3])
+            if x0 >= x1 or y0 >= y1:
+                continue
+            mine, theirs = (
+                d.logits[y0 - d.box[1] : y1 - d.box[1], x0 - d.box[0] : x1 - d.box[0]]
+                for d in (one, other)
+            )
+            lost = (mine > 0) & (theirs > 0)
+            behind = lost & (mine < theirs)
+            mine[behind] = -1.0
+            theirs[lost & ~behind] = -1.0
