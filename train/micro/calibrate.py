@@ -24,7 +24,7 @@ from engines.build import RENDERED_PROMPTS
 from engines.calibration import PACKAGED, Calibration
 from engines.detector import DetectorSettings, TextDetector, calibrate
 from engines.finder import finder_beside
-from engines.registry import load_clip, load_sam2, load_tracker
+from engines.registry import load_clip, load_edges, load_sam2, load_tracker
 from engines.texts import text_bank
 from engines.tracker import Tracker
 from engines.verification import MICRO_CROPS
@@ -180,6 +180,7 @@ def calibrate_files(
         settings,
         rendered_prompts="micro" in RENDERED_PROMPTS,
         finder=finder_beside(load_sam2("micro", weights).origin),
+        edges=load_edges("micro", weights),
     )
     drawn = collect(detector, tracker, films, frames)
     real = collect_stills(detector, tracker, stills)

@@ -1,4 +1,4 @@
-"""Make both micro models: films, segmenter, CLIP, calibration, package. Each part is done once."""
+"""Make the micro models: films, segmenter, refiner, CLIP, calibration; each part is done once."""
 
 from __future__ import annotations
 
@@ -19,15 +19,21 @@ from train.micro.clip_data import ClipPool
 from train.micro.data import DataError
 from train.micro.films import draw_films
 from train.micro.looks import ClipLook, SegmenterLook
-from train.micro.loop import Pace, train
-from train.micro.pool import load_pool
+from train.micro.loop import Look, Pace, train
+from train.micro.pool import Pool, load_pool
 from train.micro.recipe import MicroRecipe
+from train.micro.refiner import RefinerLook, RefinerTrainer
 from train.micro.sam2 import SegmenterTrainer
+from train.micro.trainer import Trainer
 from train.ranks import Ranks, join
 
-PARTS = ("films", "segmenter", "clip", "calibration")
+PARTS = ("films", "segmenter", "refiner", "clip", "calibration")
 RECIPE = "recipe.json"
-NAMES = {"segmenter": "micro_sam2.safetensors", "clip": "micro_clip.safetensors"}
+NAMES = {
+    "segmenter": "micro_sam2.safetensors",
+    "refiner": "micro_refiner.safetensors",
+    "clip": "micro_clip.safetensors",
+}
 FINDER = "micro_finder.safetensors"
 CALIBRATION = "micro_calibration.json"
 
@@ -78,6 +84,7 @@ def make(run: Run, say: Callable[[str], None]) -> bool:
         steps: dict[str, Callable[[], bool]] = {
             "films": lambda: _films(run, ranks, say),
             "segmenter": lambda: _segmenter(run, ranks),
+            "refiner": lambda: _refiner(run, ranks),
             "clip": lambda: _clip(run, ranks),
             "calibration": lambda: _calibration(run, ranks, say),
         }
@@ -149,38 +156,61 @@ def _done(run: Run, part: str) -> bool:
     return (run.out / part / "weights.safetensors").is_file()
 
 
+def _trained(
+    run: Run, ranks: Ranks, part: str, title: str, begin: Callable[[], tuple[Trainer, Look]]
+) -> bool:
+    """Train a part that is not done yet; return whether it is now."""
+    if _done(run, part):
+        return True
+    trainer, look = begin()
+    return train(trainer, run.out / part, title, _pace(run, ranks), look, resume=True)
+
+
 def _segmenter(run: Run, ranks: Ranks) -> bool:
-    if not _done(run, "segmenter"):
-        recipe, films = run.recipe, run.out / "films"
-        pool = load_pool(run.data, films, False, recipe.held_out, recipe.segmenter.film_share)
-        look = SegmenterLook(load_pool(run.data, None, True, recipe.held_out))
-        trainer = SegmenterTrainer(pool, recipe.segmenter, recipe.seed, ranks)
-        folder = run.out / "segmenter"
-        if not train(trainer, folder, "segmenter", _pace(run, ranks), look, resume=True):
-            return False
-    return True
+    def begin() -> tuple[Trainer, Look]:
+        pool, held_out = _pools(run, run.recipe.segmenter.film_share)
+        trainer = SegmenterTrainer(pool, run.recipe.segmenter, run.recipe.seed, ranks)
+        return trainer, SegmenterLook(held_out)
+
+    return _trained(run, ranks, "segmenter", "segmenter", begin)
+
+
+def _refiner(run: Run, ranks: Ranks) -> bool:
+    def begin() -> tuple[Trainer, Look]:
+        pool, held_out = _pools(run, run.recipe.refiner.film_share)
+        trainer = RefinerTrainer(pool, run.recipe.refiner, run.recipe.seed, ranks)
+        return trainer, RefinerLook(held_out)
+
+    return _trained(run, ranks, "refiner", "refiner", begin)
 
 
 def _clip(run: Run, ranks: Ranks) -> bool:
-    if not _done(run, "clip"):
+    def begin() -> tuple[Trainer, Look]:
         recipe = run.recipe
         pool = ClipPool(
             run.data, False, recipe.clip.frames, recipe.clip.extra_shapes, recipe.held_out
         )
         look = ClipLook(ClipPool(run.data, True, 1, 0.0, recipe.held_out))
-        trainer = ClipTrainer(pool, recipe.clip, recipe.seed, ranks)
-        if not train(trainer, run.out / "clip", "CLIP", _pace(run, ranks), look, resume=True):
-            return False
-    return True
+        return ClipTrainer(pool, recipe.clip, recipe.seed, ranks), look
+
+    return _trained(run, ranks, "clip", "CLIP", begin)
+
+
+def _pools(run: Run, film_share: float) -> tuple[Pool, Pool]:
+    """What is trained on, and the real images that are not."""
+    percent = run.recipe.held_out
+    pool = load_pool(run.data, run.out / "films", False, percent, film_share)
+    return pool, load_pool(run.data, None, True, percent)
 
 
 def _calibration(run: Run, ranks: Ranks, say: Callable[[str], None]) -> bool:
-    """Put the package together: both weights, the fit of their scores, their sums."""
+    """Put the package together: all weights, the fit of their scores, their sums."""
     if not ranks.first:
         return True
     missing = [part for part in NAMES if not _done(run, part)]
     if missing:
-        say(f"calibration waits for {' and '.join(missing)}")
+        named = " and ".join(part for part in (", ".join(missing[:-1]), missing[-1]) if part)
+        say(f"calibration waits for {named}")
         return False
     package = run.out / "package"
     package.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""The recipe by which both micro models are made, from data to packaged weights."""
+"""The recipe by which the micro models are made, from data to packaged weights."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Films(Section):
 class Segmenter(Section):
     """The micro SAM 2."""
 
-    steps: AtLeastOne = 4700
+    steps: AtLeastOne = 6800
     """Optimiser steps; the learning rate falls over them."""
     rate: Positive = 5e-4
     warmup: Count = 200
@@ -49,7 +49,7 @@ class Segmenter(Section):
     """The first step with clips; two steps of three from there on, one in the second round."""
     sharpen_by: AtLeastOne = 900
     """By this step object pixels weigh 2 instead of 10."""
-    film_share: Share = 0.35
+    film_share: Share = 0.25
     """Of the clips and stills that are drawn films; the others are real images."""
     average: Decay = 0.996
     """Decay of the moving average of the weights, which is what is kept."""
@@ -57,7 +57,7 @@ class Segmenter(Section):
     """A second round begins with this step, from the averaged weights: the learning rate rises and
     falls again, the finder is trained and drawn shapes come in. 0, or more than `steps`: none."""
     second_rate: Positive = 3e-4
-    shape_share: Share = 0.2
+    shape_share: Share = 0.3
     """Of the clips and stills of the second round that are drawn shapes."""
 
     @model_validator(mode="after")
@@ -65,6 +65,23 @@ class Segmenter(Section):
         if self.frames[0] > self.frames[1]:
             raise ValueError(f"frames {list(self.frames)}: the shortest clip comes first")
         return self
+
+
+class RefinerPart(Section):
+    """The network that draws the edges of masks again."""
+
+    steps: AtLeastOne = 10000
+    rate: Positive = 2e-3
+    warmup: Count = 100
+    pictures: AtLeastOne = 8
+    """Pictures of a step."""
+    objects: AtLeastOne = 8
+    """Objects of each of them."""
+    shape_share: Share = 0.2
+    """Of the pictures that are coloured shapes."""
+    film_share: Share = 0.25
+    """Of the other pictures that are drawn films."""
+    average: Decay = 0.998
 
 
 class Clip(Section):
@@ -109,5 +126,6 @@ class MicroRecipe(Section):
     """Steps between two looks at held-out images, which are measured and drawn."""
     films: Films = Films()
     segmenter: Segmenter = Segmenter()
+    refiner: RefinerPart = RefinerPart()
     clip: Clip = Clip()
     calibration: Calibration = Calibration()

@@ -27,7 +27,7 @@ def micro(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; one there goes on.")] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="films, segmenter, clip or calibration; may be given again."),
+        typer.Option(help="films, segmenter, refiner, clip or calibration; may be given again."),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Pause each training after so many minutes.")

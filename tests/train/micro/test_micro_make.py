@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engines.refiner import load_refiner
 from stream.cli import main
 from stream.errors import UsageError
 from tests.train.micro.microscenes import discs
 from train.micro.make import Run, claim, make
-from train.micro.recipe import Films, MicroRecipe, Segmenter
+from train.micro.recipe import Films, MicroRecipe, RefinerPart, Segmenter
 
 SMALL = MicroRecipe(
     look_every=1,
@@ -21,6 +22,7 @@ SMALL = MicroRecipe(
     segmenter=Segmenter(
         steps=2, stills=1, prompts=3, clips=1, frames=(2, 2), track_from=1, film_share=0.5
     ),
+    refiner=RefinerPart(steps=2, pictures=2, objects=2),
 )
 
 
@@ -40,25 +42,27 @@ def data(folder: Path, images: int = 6) -> Path:
     return folder
 
 
-def test_films_and_segmenter(tmp_path: Path) -> None:
-    run = Run(data(tmp_path / "data"), tmp_path / "out", SMALL, ("films", "segmenter"), threads=1)
+def test_films_segmenter_and_refiner(tmp_path: Path) -> None:
+    parts = ("films", "segmenter", "refiner")
+    run = Run(data(tmp_path / "data"), tmp_path / "out", SMALL, parts, threads=1)
     said: list[str] = []
     assert make(run, said.append)
     assert said == [f"draws 2 films into {tmp_path / 'out' / 'films'}"]
     folder = tmp_path / "out" / "segmenter"
     assert (folder / "weights.safetensors").stat().st_size < 10_000_000
     assert [p.name for p in (folder / "samples").iterdir()]
+    load_refiner(tmp_path / "out" / "refiner" / "weights.safetensors")
     before = (folder / "weights.safetensors").stat().st_mtime_ns
     assert make(run, said.append)
     assert (folder / "weights.safetensors").stat().st_mtime_ns == before
 
 
-def test_calibration_waits_for_both_models(tmp_path: Path) -> None:
+def test_calibration_waits_for_all_models(tmp_path: Path) -> None:
     run = Run(tmp_path, tmp_path / "out", SMALL, ("calibration",))
     said: list[str] = []
     assert not make(run, said.append)
     assert said == [
-        "calibration waits for segmenter and clip",
+        "calibration waits for segmenter, refiner and clip",
         "calibration is not done yet; the same command goes on with it",
     ]
 

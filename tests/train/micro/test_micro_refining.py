@@ -1,0 +1,105 @@
+"""What the refiner learns: windows of its objects, poor masks in them, and that it gets better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engines.closeups import SIDE_PX
+from tests.train.micro.microscenes import discs
+from train.micro.motion import Clip
+from train.micro.pool import Pool
+from train.micro.recipe import RefinerPart
+from train.micro.refiner import RefinerLook, RefinerTrainer
+from train.micro.refining import BOXED, CLICKED, examples_of
+from train.ranks import Ranks
+
+SMALL = RefinerPart(steps=40, warmup=2, pictures=2, objects=4, shape_share=0.0, average=0.5)
+
+
+def disc_clip() -> Clip:
+    """Discs of 25 px, as they are."""
+    still = discs()
+    image = torch.from_numpy(still.image).permute(2, 0, 1)[None].float() / 255
+    return Clip(image, torch.from_numpy(still.ids.astype(np.int32))[None])
+
+
+def many() -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(0)
+    drawn = [examples_of([disc_clip()], 4, rng) for _ in range(80)]
+    inputs = torch.cat([one.inputs for one in drawn if one is not None])
+    return inputs, torch.cat([one.target for one in drawn if one is not None])
+
+
+def test_windows_show_their_object() -> None:
+    inputs, target = many()
+    assert inputs.shape == (320, 6, SIDE_PX, SIDE_PX)
+    inside = target > 0.5
+    # The discs are bright, and half as wide as the window where it was not guessed.
+    assert (inputs[:, :3].mean(1)[inside].mean() - inputs[:, :3].mean(1)[~inside].mean()) > 1.0
+    boxed = inputs[:, 4].flatten(1).any(1)
+    wide = target[boxed].amax(1).round().sum(1) / SIDE_PX
+    assert float(wide.median()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_ways_come_as_often_as_they_should() -> None:
+    inputs, _ = many()
+    boxed, clicked = (inputs[:, place].flatten(1).any(1) for place in (4, 5))
+    assert float(boxed.float().mean()) == pytest.approx(BOXED, abs=0.08)
+    assert float((clicked & ~boxed).float().mean()) > CLICKED
+
+
+def test_a_given_box_holds_its_object() -> None:
+    inputs, target = many()
+    boxed = inputs[:, 4].flatten(1).any(1)
+    held = ((target > 0.5) & (inputs[:, 4] > 0.5)).flatten(1).sum(1)
+    share = held[boxed] / (target > 0.5).flatten(1).sum(1)[boxed]
+    assert float(share.min()) > 0.8
+    assert float(share.median()) > 0.97
+
+
+def test_clicks_lie_on_their_object() -> None:
+    inputs, target = many()
+    clicked = inputs[:, 5].flatten(1).amax(1) > 0
+    at = inputs[:, 5].flatten(1).argmax(1)
+    under = target.flatten(1).gather(1, at[:, None])[:, 0]
+    assert float((under[clicked] > 0.3).float().mean()) > 0.95
+
+
+def test_masks_are_like_the_object_but_not_the_same() -> None:
+    inputs, target = many()
+    mask, true = inputs[:, 3] > 0, target > 0.5
+    iou = (mask & true).flatten(1).sum(1) / (mask | true).flatten(1).sum(1)
+    assert 0.4 < float(iou.mean()) < 0.85
+
+
+def test_a_picture_of_nothing_gives_no_window() -> None:
+    empty = Clip(torch.zeros(1, 3, 32, 32), torch.zeros(1, 32, 32, dtype=torch.int32))
+    assert examples_of([empty], 4, np.random.default_rng(0)) is None
+
+
+def test_the_same_step_draws_the_same() -> None:
+    trainer = RefinerTrainer(Pool([discs(seed=1)], []), SMALL, 0, Ranks(0, 1, torch.device("cpu")))
+    assert torch.equal(trainer.draw(3).inputs, trainer.draw(3).inputs)
+    assert trainer.draw(3).inputs.shape != trainer.draw(4).inputs.shape or not torch.equal(
+        trainer.draw(3).inputs, trainer.draw(4).inputs
+    )
+
+
+def test_masks_come_nearer_to_the_truth() -> None:
+    pool = Pool([discs(seed=1), discs(seed=2)], [])
+    trainer = RefinerTrainer(pool, SMALL, 0, Ranks(0, 1, torch.device("cpu")))
+    first = [trainer.advance(trainer.draw(step))["loss"] for step in range(3)]
+    last = [trainer.advance(trainer.draw(trainer.step))["loss"] for _ in range(37)][-3:]
+    assert np.mean(last) < 0.6 * np.mean(first)
+
+
+def test_a_look_measures_each_way(tmp_path: Path) -> None:
+    pool = Pool([discs(seed=1)], [])
+    trainer = RefinerTrainer(pool, SMALL, 0, Ranks(0, 1, torch.device("cpu")))
+    found = RefinerLook(pool, batches=1)(trainer, tmp_path)
+    assert set(found) == {f"held_out_{way}_iou" for way in ("before", "box", "click", "mask")}
+    assert (tmp_path / "samples" / "step_000000.png").is_file()
