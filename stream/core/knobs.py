@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engines.registry import default_cleanup, default_limits
+from engines.edges import Edges
+from engines.registry import default_cleanup, default_limits, load_edges, refiner_path
 from engines.settings import Calm, Cleanup, Limits, Savings, Window
 from stream.config import TrackerConfig
 
@@ -37,4 +38,28 @@ def cleanup(config: TrackerConfig) -> Cleanup:
         fill_holes_px=config.fill_holes_px,
         drop_specks_px=config.drop_specks_px,
         smooth=config.smooth,
+    )
+
+
+def edges(config: TrackerConfig, wanted: bool | None, device: str) -> Edges | None:
+    """Return what draws the edges of masks again.
+
+    Args:
+        config: Says for which model.
+        wanted: Whether it is asked for; None: where the model has it.
+        device: A torch device.
+
+    Raises:
+        ValueError: It is asked for, and the model has none.
+    """
+    if wanted is None:
+        wanted = refiner_path(config.model, config.weights) is not None
+    if not wanted:
+        return None
+    return load_edges(
+        config.model,
+        config.weights,
+        cleanup=cleanup(config),
+        device=device,
+        precision=config.precision,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from engines.device_clock import on_card
+from engines.edges import Outline, Placed
 from engines.features import Features
 from engines.late import TooLateError, choose_catch_up
 from engines.objects import ObjectMask, Prompt
@@ -29,7 +30,7 @@ from stream.core.gpu import GpuGauge
 from stream.core.hands import Hands
 from stream.core.loop import DetectorLoop
 from stream.errors import UsageError
-from stream.frame import Detection, Frame, Masks, TrackedObject
+from stream.frame import BoolMask, Box, Detection, Frame, Masks, TrackedObject
 from stream.lifecycle import Tracks
 
 
@@ -85,6 +86,7 @@ class TrackCore:
                 savings=knobs.savings(config),
                 cleanup=knobs.cleanup(config),
             )
+            self._edges = knobs.edges(config, config.refine, config.device)
         except ValueError as error:
             raise UsageError(str(error)) from error
         self._tracker.warm_up()
@@ -275,24 +277,35 @@ class TrackCore:
         for track_id in ended:
             self._tracker.remove_object(track_id)
         self._notes += self._loop.asking.give_up(self._tracks.tracks)
-        objects = []
-        for track_id, result in tracked.items():
-            track = self._tracks.tracks.get(track_id)
-            if track is None or not track.confirmed:
-                continue
-            mask, box = result.in_frame(frame.size)
-            objects.append(
-                TrackedObject(
-                    id=track_id,
-                    label=track.label,
-                    score=min(max(track.score, 0.0), 1.0),
-                    state=track.state(frame.pts_s, self._rules),
-                    mask=mask,
-                    box=box,
-                    area=int(mask.sum()),
-                )
-            )
-        return tuple(objects)
+        shown = {
+            track_id: result.in_frame(frame.size)
+            for track_id, result in tracked.items()
+            if (track := self._tracks.tracks.get(track_id)) is not None and track.confirmed
+        }
+        return tuple(
+            self._object(frame, track_id, mask, box)
+            for track_id, (mask, box) in self._drawn_again(frame, shown).items()
+        )
+
+    def _drawn_again(self, frame: Frame, masks: dict[int, Placed]) -> dict[int, Placed]:
+        """Return the masks with finer edges, where that is asked for."""
+        if self._edges is None:
+            return masks
+        seen = [track_id for track_id, (mask, _) in masks.items() if mask.size]
+        drawn = self._edges.draw(frame.rgb, [Outline(*masks[track_id]) for track_id in seen])
+        return masks | dict(zip(seen, drawn, strict=True))
+
+    def _object(self, frame: Frame, track_id: int, mask: BoolMask, box: Box) -> TrackedObject:
+        track = self._tracks.tracks[track_id]
+        return TrackedObject(
+            id=track_id,
+            label=track.label,
+            score=min(max(track.score, 0.0), 1.0),
+            state=track.state(frame.pts_s, self._rules),
+            mask=mask,
+            box=box,
+            area=int(mask.sum()),
+        )
 
 
 def _shrink(detection: Detection, side: int) -> Detection:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from engines.cleanup import apply
+from engines.edges import Outline
 from engines.images import mask_in_frame
 from engines.objects import Prompt
 from engines.registry import load_tracker
@@ -25,6 +26,8 @@ from stream.question import question_of
 
 AT_ONCE = 16
 """Prompts of which the tracker makes memories together; bounds memory."""
+CLICK_ROUNDS = 3
+"""How often edges are drawn again where a click alone said what is meant."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -81,6 +84,7 @@ class ModelSight:
                 savings=knobs.savings(section),
                 cleanup=self._rules,
             )
+            self._edges = knobs.edges(section, section.refine, section.device)
         except ValueError as error:
             raise UsageError(str(error)) from error
         self.input_px = self._tracker.image_size
@@ -109,7 +113,7 @@ class ModelSight:
             mask, box = mask_in_frame(signs, image.shape[:2])
             if mask.any():
                 seen.append(Seen(item.label, item.score, mask, box))
-        return seen
+        return self._drawn_again(image, seen)
 
     def segment(self, image: Pixels, hints: Mapping[int, Hint]) -> dict[int, Seen]:
         """Return the mask of each hint, cleaned as a run cleans what it publishes.
@@ -131,7 +135,31 @@ class ModelSight:
                 seen[name] = Seen(self._label, score, mask, box)
                 self._tracker.remove_object(name)
         self._tracker.reset()
-        return seen
+        drawn = self._drawn_again(image, list(seen.values()), [hints[i] for i in seen])
+        return dict(zip(seen, drawn, strict=True))
+
+    def _drawn_again(
+        self, image: Pixels, seen: list[Seen], hints: Sequence[Hint] = ()
+    ) -> list[Seen]:
+        """Return the same with finer edges, where that is asked for.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            seen: What was found in it.
+            hints: What was said of each; empty where nothing was.
+        """
+        if self._edges is None:
+            return seen
+        said = hints or [Hint()] * len(seen)
+        rows = [row for row, one in enumerate(seen) if one.mask.any()]
+        outlines = [
+            Outline(seen[row].mask, seen[row].box, said[row].box, said[row].point) for row in rows
+        ]
+        rounds = CLICK_ROUNDS if any(hint.point is not None for hint in said) else 1
+        drawn = list(seen)
+        for row, (mask, box) in zip(rows, self._edges.draw(image, outlines, rounds), strict=True):
+            drawn[row] = replace(seen[row], mask=mask, box=box)
+        return drawn
 
 
 def _prompt(hint: Hint) -> Prompt:

@@ -1,0 +1,65 @@
+"""Single pictures with a refiner: the box that was given, the click, and finer texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from engines.edges import Edges, Outline, Placed
+from stream.config import check
+from stream.core import knobs
+from stream.offline.prompts import Hint
+from stream.offline.sight import CLICK_ROUNDS, ModelSight
+
+
+class Noting(Edges):
+    """Leaves masks as they are, and notes what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[list[Outline], int]] = []
+
+    def draw(self, image: np.ndarray, outlines: Sequence[Outline], rounds: int = 1) -> list[Placed]:
+        self.told.append((list(outlines), rounds))
+        return [(outline.mask, outline.box) for outline in outlines]
+
+
+def bright_disc() -> tuple[np.ndarray, np.ndarray]:
+    rows, columns = np.mgrid[:200, :240]
+    true = (rows - 90) ** 2 + (columns - 130) ** 2 < 18**2
+    image = np.where(true, 190, 35)[..., None] + np.zeros(3)
+    noise = np.random.default_rng(0).integers(0, 16, image.shape)
+    return (image + noise).astype(np.uint8), true
+
+
+def sight(refine: bool) -> ModelSight:
+    return ModelSight(check({"tracker": {"refine": refine, "precision": "fp32"}}), with_texts=False)
+
+
+BOX = Hint(box=(112.0, 72.0, 148.0, 108.0))
+
+
+def test_it_is_told_the_box_or_the_click(monkeypatch: pytest.MonkeyPatch) -> None:
+    edges = Noting()
+    monkeypatch.setattr(knobs, "edges", lambda *_: edges)
+    image, _ = bright_disc()
+    sight(True).segment(image, {1: BOX})
+    sight(True).segment(image, {1: Hint(point=(130.5, 90.5))})
+    (boxed, once), (clicked, often) = edges.told
+    assert (boxed[0].given, boxed[0].point, once) == (BOX.box, None, 1)
+    assert (clicked[0].given, clicked[0].point, often) == (None, (130.5, 90.5), CLICK_ROUNDS)
+
+
+@pytest.mark.parametrize("hint", [BOX, Hint(point=(130.5, 90.5))])
+def test_the_mask_is_nearer_to_the_truth(hint: Hint) -> None:
+    image, true = bright_disc()
+    found = {}
+    for refine in (False, True):
+        seen = sight(refine).segment(image, {7: hint})[7]
+        x0, y0, x1, y1 = seen.box
+        whole = np.zeros(true.shape, bool)
+        whole[y0:y1, x0:x1] = seen.mask
+        found[refine] = (whole & true).sum() / (whole | true).sum()
+    assert found[True] > found[False]
+    assert found[True] > 0.93
