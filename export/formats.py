@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from engines.backends.openvino_backend import shared_core
 from engines.errors import ModelError
 from engines.networks.base import Network
 from engines.precision import PRECISIONS, with_weights_in
@@ -71,7 +72,7 @@ def _openvino(
         onnx = Path(folder) / f"{network.name}.onnx"
         _onnx(network, onnx, precision, examples)
         # Weights stay float32: what is computed in is the engine's choice at load.
-        openvino.save_model(openvino.Core().read_model(onnx), path, compress_to_fp16=False)
+        openvino.save_model(shared_core().read_model(onnx), path, compress_to_fp16=False)
 
 
 def _torch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import threading
 from collections import OrderedDict
@@ -22,6 +23,19 @@ MOST_SHAPES = 64
 MOST_OBJECTS = 8
 _ATTENTION = frozenset({"Softmax", "ScaledDotProductAttention"})
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+
+
+@functools.cache
+def shared_core() -> Any:
+    """Return the process's one `openvino.Core`, which stays to the end.
+
+    Where the processor's plugin is loaded, it gives the thread a signal stack of its own and takes
+    it back with its Core; Cores that go in another order than they came leave a stack that is not
+    there, and the next signal ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 class OpenVino:
@@ -77,9 +91,8 @@ class OpenVinoRunner:
             # Threads that spin after their work would take the cores from the next network.
             "ENABLE_CPU_PINNING": False,
         }
-        self._core = openvino.Core()
         try:
-            self._model = self._core.read_model(path)
+            self._model = shared_core().read_model(path)
         except RuntimeError as error:
             raise BackendError(
                 f"{path}: OpenVINO {openvino.__version__.partition('-')[0]} cannot read it "
@@ -93,7 +106,7 @@ class OpenVinoRunner:
         if how.cache is not None:
             # OpenVINO would take what was compiled in the other mode for the same.
             folder = how.cache / self._properties.get("SNIPPETS_MODE", "fused").lower()
-            self._core.set_property({"CACHE_DIR": str(folder)})
+            self._properties["CACHE_DIR"] = str(folder)
         self._compiled: OrderedDict[tuple[tuple[int, ...], ...], _Request] = OrderedDict()
         self._compiling = threading.Lock()
 
@@ -122,7 +135,7 @@ class OpenVinoRunner:
         model = self._model.clone()
         model.reshape({i: self._openvino.PartialShape(list(s)) for i, s in enumerate(shapes)})
         try:
-            compiled = self._core.compile_model(model, "CPU", self._properties)
+            compiled = shared_core().compile_model(model, "CPU", self._properties)
         except RuntimeError as error:
             raise BackendError(
                 f"{self._path}: OpenVINO cannot compile it for {shapes}: {_last_line(error)}"

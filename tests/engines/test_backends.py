@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -68,6 +70,45 @@ def test_attention_is_fused_by_openvino_only_where_that_is_right(
     monkeypatch.setattr(type(net), "fuses", fuses)
     runner = get("openvino").load(tmp_path / "e.xml", net, precision, Running())
     assert (runner._properties.get("SNIPPETS_MODE") == "DISABLE") == plain
+
+
+_SIGNALLED = """
+import signal, sys
+from pathlib import Path
+from engines.backends import Running, get
+from engines.networks import sam2_networks
+from engines.registry import load_sam2
+
+net = sam2_networks(load_sam2("micro", "random:3", 64).model, ("shared_queries",))["shared_queries"]
+load = lambda: get("openvino").load(Path(sys.argv[1]), net, "fp32", Running())
+first, second = load(), load()
+for runner in (first, second):
+    runner(net.example({"B": 3, "R": 1}))
+del first, runner
+del second
+heard = []
+signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+signal.raise_signal(signal.SIGTERM)
+print(heard)
+"""
+
+
+def test_a_signal_is_survived_after_openvino_is_gone(tmp_path: Path) -> None:
+    write("openvino", network("shared_queries"), tmp_path / "q.xml", "fp32", [])
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", _SIGNALLED, str(tmp_path / "q.xml")],
+        capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "[15]\n"), done.stderr[-500:]
+
+
+def test_openvino_keeps_what_it_compiled(tmp_path: Path) -> None:
+    net = network("shared_queries")
+    write("openvino", net, tmp_path / "q.xml", "fp32", [])
+    for precision in ("fp32", "bf16"):
+        how = Running(cache=tmp_path / precision)
+        get("openvino").load(tmp_path / "q.xml", net, precision, how)(net.example(SIZES))
+        assert list((tmp_path / precision).rglob("*.blob"))
 
 
 def test_threads_may_share_a_runner_of_openvino(tmp_path: Path) -> None:
