@@ -17,7 +17,7 @@ test: $(READY)
 ifdef ARGS
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(ARGS)
 else
-	OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests $(LIVE:%=--ignore=%)
+	OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 tests $(LIVE:%=--ignore=%)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest $(LIVE)
 endif
 
