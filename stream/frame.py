@@ -142,6 +142,8 @@ class TrackedObject:
     """x0, y0, x1, y1 in frame pixels, x1 and y1 exclusive; the mask's tight box."""
     area: int
     """Mask pixels."""
+    parent: int | None = None
+    """Id of the object that divided into this one and another."""
 
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.box

@@ -22,8 +22,11 @@ class Rle(msgspec.Struct, frozen=True):
     counts: bytes
 
 
-class WireObject(msgspec.Struct, frozen=True):
-    """One object; `box` is x0, y0, x1, y1 in pixels, `area` counts mask pixels."""
+class WireObject(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One object; `box` is x0, y0, x1, y1 in pixels, `area` counts mask pixels.
+
+    `parent` is there where an object came of a division: the id of the one that divided.
+    """
 
     id: int
     label: str
@@ -32,6 +35,7 @@ class WireObject(msgspec.Struct, frozen=True):
     box: tuple[int, int, int, int]
     area: int
     rle: Rle
+    parent: int | None = None
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -69,6 +73,7 @@ def to_message(masks: Masks, stream: str, published_ns: int = 0) -> Message:
             box=item.box,
             area=item.area,
             rle=Rle(masks.size, rle.encode(item.mask, item.box, masks.size)),
+            parent=item.parent,
         )
         for item in masks.objects
     )
@@ -97,6 +102,7 @@ def to_masks(message: Message) -> Masks:
             mask=rle.decode_crop(item.rle.counts, item.box, message.size),
             box=item.box,
             area=item.area,
+            parent=item.parent,
         )
         for item in message.objects
     )

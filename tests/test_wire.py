@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 import numpy as np
 import pytest
@@ -46,6 +48,16 @@ def test_the_map_has_the_documented_keys() -> None:
     ]  # fmt: skip
     assert list(data["objects"][0]) == ["id", "label", "score", "state", "box", "area", "rle"]
     assert list(data["objects"][0]["rle"]) == ["size", "counts"]
+
+
+def test_a_daughter_names_her_mother_and_nothing_else_changes() -> None:
+    mine, other = result().objects
+    daughter = dataclasses.replace(mine, parent=2)
+    sent = dataclasses.replace(result(), objects=(daughter, other))
+    data = wire.encode(wire.to_message(sent, "main"))
+    keys = [list(item) for item in msgspec.msgpack.decode(data)["objects"]]
+    assert set(keys[0]) - set(keys[1]) == {"parent"}
+    assert [item.parent for item in wire.to_masks(wire.decode(data)).objects] == [2, None]
 
 
 def test_other_data_and_other_versions_are_refused() -> None:

@@ -56,6 +56,13 @@ class LifecycleConfig(Section):
     misfit_contained: Fraction = 0.7
     """A track follows a part of an object, or several, when it and a detection that does not
     support it lie in one another by so much; it then follows the detection."""
+    divisions: bool = False
+    """Whether one object may become two, as cells do: then its track ends, and two are born that
+    name it as their parent."""
+    division_iou: Fraction = 0.3
+    """Least overlap of two daughters together with their mother as she was."""
+    division_events: Annotated[int, Field(ge=1, le=MOST_CONFIRM_EVENTS)] = 3
+    """In how many detections before the younger daughter was found the mother is looked for."""
     recondition_score: Fraction = 0.8
     recondition_every: Annotated[int, Field(ge=1)] = 4
     """A track is corrected in every such event that supports it: each time costs a memory."""

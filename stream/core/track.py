@@ -305,6 +305,7 @@ class TrackCore:
             mask=mask,
             box=box,
             area=int(mask.sum()),
+            parent=track.parent,
         )
 
 

@@ -9,7 +9,7 @@ None.
 Conventions:
 - A track with a hole is not valid in the challenge. It is cut there, and what follows is a new
   track whose parent is the old one. Truth and result are treated alike.
-- There are no other parents: the tracker knows no division, and masks do not name any.
+- There are no other parents: masks name none, so what the tracker says of divisions is left out.
 - Where nothing is true, SEG, DET and TRA are undefined (None), as is LNK without a true link.
 """
 

@@ -6,6 +6,7 @@ is a pure function with its threshold in `LifecycleConfig`; `Tracks` only keeps 
 
 from __future__ import annotations
 
+from stream.lifecycle.divisions import division_iou, find_mother
 from stream.lifecycle.gallery import Gallery, cosines, mean_embedding, recognise
 from stream.lifecycle.labels import Rephrased, choose_label, claims, rephrase, weigh
 from stream.lifecycle.matching import (
@@ -39,6 +40,8 @@ __all__ = [
     "choose_label",
     "claims",
     "cosines",
+    "division_iou",
+    "find_mother",
     "gives_way",
     "has_failed",
     "has_left",

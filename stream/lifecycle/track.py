@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.config import MOST_CONFIRM_EVENTS, LifecycleConfig
-from stream.frame import State
+from stream.frame import BoolMask, State
 
 Embedding = npt.NDArray[np.float32]
 
@@ -36,6 +36,12 @@ class Track:
     """Detections in that mean."""
     supported: int = 0
     """Detections that supported it since one last corrected it."""
+    shapes: deque[BoolMask] = field(default_factory=deque)
+    """Masks of the last detections that supported it, where objects may divide."""
+    parent: int | None = None
+    """The track that ended when its object divided into this one and another."""
+    beside: int | None = None
+    """The track whose object this one may have split from, until it is sure."""
     by_hand: bool = False
     """Whether a person prompted it: then detections support and correct it, but never end, rename
     or displace it."""

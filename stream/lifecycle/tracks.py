@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
 from stream.frame import Detection
 from stream.lifecycle.books import Books
+from stream.lifecycle.divisions import find_mother
 from stream.lifecycle.gallery import cosines, mean_embedding, recognise
 from stream.lifecycle.labels import choose_label, weigh
 from stream.lifecycle.rules import (
@@ -57,9 +59,10 @@ class Tracks(Books):
                 restarted[track_id] = row
         born, displaced = self._bear(seen, fresh, known)
         ended += displaced
+        divided = self._divide(seen, born) if self.rules.divisions else []
         for track in ended:
             self.gallery.add(track, self._now_s)
-        removed = [*(track.id for track in ended), *parts]
+        removed = [*(track.id for track in ended), *parts, *divided]
         restarted = {i: row for i, row in restarted.items() if i in self.tracks}
         self.accepted += len(seen.supports) + len(found_again) + len(born)
         quiet = not (born or removed or restarted) and seen.all_supported
@@ -146,6 +149,54 @@ class Tracks(Books):
         track.supports.clear()
         track.supports.append(True)
         return track
+
+    def _divide(self, seen: Sighting, born: dict[int, int]) -> list[int]:
+        """Let tracks end whose objects have become two; return them, and add daughters to `born`.
+
+        Whom a new object may have split from is settled when it is first seen. What is done waits
+        until it is sure, so that one wrong detection takes no id away.
+        """
+        rows = {i: row for i, row in seen.supports.items() if self._may_change(i)}
+        self._find_mothers(seen, rows, born)
+        divided = []
+        for track in list(self.tracks.values()):
+            mother = self.tracks.get(track.beside) if track.beside is not None else None
+            if mother is None or not track.confirmed or mother.id not in rows:
+                continue
+            track.parent, track.beside = mother.id, None
+            sister = replace(
+                mother, id=self._next_id, parent=mother.id, supported=0, beside=None, shapes=deque()
+            )
+            self._next_id += 1
+            self.ever += 1
+            del self.tracks[mother.id]
+            self.tracks[sister.id] = sister
+            born[sister.id] = rows.pop(mother.id)
+            divided.append(mother.id)
+        for track_id, row in {**rows, **born}.items():
+            shapes = self.tracks[track_id].shapes
+            shapes.append(seen.detections[row].mask)
+            while len(shapes) > self.rules.division_events:
+                shapes.popleft()
+        return divided
+
+    def _find_mothers(self, seen: Sighting, rows: dict[int, int], born: dict[int, int]) -> None:
+        """Note whom those that were born may have split from.
+
+        Args:
+            seen: This event.
+            rows: Track id -> row of the detection that supports it, of those that may divide.
+            born: Track id -> row.
+        """
+        before = {i: self.tracks[i].shapes for i in rows if self.tracks[i].confirmed}
+        for track_id, row in born.items():
+            track = self.tracks[track_id]
+            others = {
+                i: seen.detections[rows[i]].mask
+                for i in before
+                if self.tracks[i].label == track.label
+            }
+            track.beside = find_mother(seen.detections[row].mask, others, before, self.rules)
 
     def _support(self, track: Track, seen: Sighting, row: int) -> None:
         score = seen.detections[row].score

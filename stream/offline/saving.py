@@ -50,7 +50,7 @@ class FilmSaver:
     """Writes `NAME_RES/maskTTT.tif` (uint16) frame by frame, then `NAME_RES/res_track.txt`.
 
     Labels are numbered anew: a track with a hole is cut there, and goes on under a new label whose
-    parent is the old one, as the challenge wants it.
+    parent is the old one, as the challenge wants it. Daughters of a division have their mother's.
 
     Args:
         folder: Holds the results of all films.
@@ -80,9 +80,10 @@ class FilmSaver:
         """
         ids = label_map(objects, size)
         labels = np.zeros(size, dtype=np.uint16)
+        parents = {item.id: item.parent for item in objects}
         for track in np.unique(ids).tolist():
             if track:
-                labels[ids == track] = self._seen(track)
+                labels[ids == track] = self._seen(track, parents[track])
         path = self._folder / f"mask{self._frame:0{self._digits}d}.tif"
         try:
             tifffile.imwrite(path, labels, compression="zlib")
@@ -102,7 +103,7 @@ class FilmSaver:
         except OSError as error:
             raise SinkError(f"{path}: cannot write the tracks: {error.strerror}") from error
 
-    def _seen(self, track: int) -> int:
+    def _seen(self, track: int, parent: int | None) -> int:
         """Return the label of a track in this frame."""
         label = self._label.get(track)
         if label is not None and self._tracks[label - 1][2] == self._frame - 1:
@@ -110,6 +111,7 @@ class FilmSaver:
             return label
         if len(self._tracks) == MOST_LABELS:
             raise SinkError(f"{self._folder}: more than {MOST_LABELS} labels, which 16 bit hold")
-        self._tracks.append([len(self._tracks) + 1, self._frame, self._frame, label or 0])
+        before = label or (self._label.get(parent, 0) if parent is not None else 0)
+        self._tracks.append([len(self._tracks) + 1, self._frame, self._frame, before])
         self._label[track] = len(self._tracks)
         return len(self._tracks)

@@ -20,7 +20,7 @@ class _TextRle(msgspec.Struct, frozen=True):
     counts: str
 
 
-class _TextObject(msgspec.Struct, frozen=True):
+class _TextObject(msgspec.Struct, frozen=True, omit_defaults=True):
     id: int
     label: str
     score: float
@@ -28,6 +28,7 @@ class _TextObject(msgspec.Struct, frozen=True):
     box: tuple[int, int, int, int]
     area: int
     rle: _TextRle
+    parent: int | None = None
 
 
 class _TextMessage(msgspec.Struct, frozen=True):
@@ -58,6 +59,7 @@ def to_line(message: Message) -> bytes:
             box=item.box,
             area=item.area,
             rle=_TextRle(item.rle.size, item.rle.counts.decode("ascii")),
+            parent=item.parent,
         )
         for item in message.objects
     )

@@ -121,6 +121,7 @@ def from_masks(masks: Masks, frame: FrameHeader) -> ResultHeader:
             box=item.box,
             area=item.area,
             bits=pack(item.mask),
+            parent=item.parent,
         )
         for item in masks.objects
     )
@@ -138,6 +139,7 @@ def to_masks(header: ResultHeader) -> Masks:
             mask=unpack(item.bits, (item.box[3] - item.box[1], item.box[2] - item.box[0])),
             box=item.box,
             area=item.area,
+            parent=item.parent,
         )
         for item in header.objects
     )

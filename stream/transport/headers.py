@@ -84,6 +84,7 @@ class ObjectHeader(msgspec.Struct, frozen=True, array_like=True):
     box: tuple[int, int, int, int]
     area: int
     bits: bytes
+    parent: int | None = None
 
 
 class ResultHeader(msgspec.Struct, frozen=True, tag="result"):

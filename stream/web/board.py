@@ -193,6 +193,7 @@ class Board:
             "age_s": round((last_ns - first_ns) / 1e9, 1),
             "area": item.area,
             "box": list(item.box),
+            "parent": item.parent,
             "colour": hex_of(item.id),
         }
 

@@ -20,6 +20,7 @@ LABELS = ("cell", "bead")
 RULES = LifecycleConfig(
     history_frames=12, gallery_size=2, remove_after_empty_s=0.5, recognise_within_s=5.0
 )
+DIVIDING = RULES.model_copy(update={"divisions": True, "division_iou": 0.1})
 
 
 def block(x: int, y: int, side: int) -> np.ndarray:
@@ -59,6 +60,15 @@ class World:
             dx, dy = self.rng.integers(-1, 2, 2).tolist() if self.rng.random() < 0.3 else (0, 0)
             thing.x, thing.y = (int(np.clip(v, 0, 10)) for v in (thing.x + dx, thing.y + dy))
 
+    def divide(self) -> None:
+        """Let one of the large things become two, side by side."""
+        away = [thing for thing in self.things if not thing.there]
+        large = [thing for thing in self.things if thing.there and thing.side >= 6]
+        if away and large and self.rng.random() < 0.2:
+            mother, other = large[0], away[0]
+            mother.side = other.side = mother.side * 2 // 3
+            other.x, other.y, other.there = mother.x + mother.side, mother.y, True
+
     def look(self) -> list[Detection]:
         """What the detector says now: misses, wrong labels, vague and double sights."""
         found = []
@@ -91,6 +101,7 @@ class Run:
     was_confirmed: set[int] = field(default_factory=set)
     gone: set[int] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
+    mothers: set[int] = field(default_factory=set)
 
     def hear(self, asked: int, found: list[Detection]) -> None:
         found = sorted(found, key=lambda d: -d.score)
@@ -156,16 +167,22 @@ class Run:
             assert track.unsupported < RULES.remove_after_unsupported
             assert set(track.evidence) <= set(LABELS)
             assert track.label in LABELS
+            assert len(track.shapes) <= tracks.rules.division_events
+            if track.parent is not None:
+                assert track.parent in self.gone & self.was_confirmed
+                self.mothers.add(track.parent)
             assert 0 <= track.score <= 1
             if track.embedding is not None:
                 assert abs(float(np.linalg.norm(track.embedding)) - 1) < 1e-4
 
 
-def live(seed: int, late: int, alike: bool) -> Run:
-    run, world = Run(), World(seed, alike)
+def live(seed: int, late: int, alike: bool, rules: LifecycleConfig = RULES) -> Run:
+    run, world = Run(Tracks(rules, CAP)), World(seed, alike)
     pending: tuple[int, list[Detection]] | None = None
     for step in range(60):
         world.turn()
+        if rules.divisions:
+            world.divide()
         if pending is None:
             pending = step, world.look()
         asked, found = pending
@@ -178,9 +195,11 @@ def live(seed: int, late: int, alike: bool) -> Run:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.integers(0, 11), st.booleans())
-def test_the_books_hold_whatever_happens(seed: int, late: int, alike: bool) -> None:
-    live(seed, late, alike)
+@given(st.integers(0, 10**6), st.integers(0, 11), st.booleans(), st.sampled_from([RULES, DIVIDING]))
+def test_the_books_hold_whatever_happens(
+    seed: int, late: int, alike: bool, rules: LifecycleConfig
+) -> None:
+    live(seed, late, alike, rules)
 
 
 def test_these_lives_are_eventful() -> None:
@@ -189,6 +208,8 @@ def test_these_lives_are_eventful() -> None:
     for seed in range(8):
         counts += live(seed, seed % 4, alike=False).counts
     assert min(counts[what] for what in KINDS) >= 3, counts
+    families = [live(seed, seed % 4, True, DIVIDING).mothers for seed in range(40)]
+    assert sum(map(len, families)) >= 3
 
 
 scores = st.floats(0, 1)

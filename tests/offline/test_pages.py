@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as Xml
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,20 @@ def test_a_saved_track_with_a_hole_goes_on_under_a_new_label(tmp_path: Path) -> 
     saver.close()
     text = (tmp_path / "film_RES" / "res_track.txt").read_text()
     assert text == "1 0 0 0\n2 2 3 0\n3 2 2 1\n"
+
+
+def test_saved_daughters_name_the_label_of_their_mother(tmp_path: Path) -> None:
+    saver = FilmSaver(tmp_path, "film", 4)
+    daughters = [replace(item(i, left), parent=70) for i, left in ((8, 3), (9, 15))]
+    for objects in ([item(5, 20)], [item(70, 3)], daughters, daughters[:1]):
+        saver.add(objects, (20, 30))
+    saver.close()
+    text = (tmp_path / "film_RES" / "res_track.txt").read_text()
+    assert text == "1 0 0 0\n2 1 1 0\n3 2 3 2\n4 2 2 2\n"
+
+
+def test_a_daughter_whose_mother_was_never_saved_has_no_parent(tmp_path: Path) -> None:
+    saver = FilmSaver(tmp_path, "film", 1)
+    saver.add([replace(item(8, 3), parent=70)], (20, 30))
+    saver.close()
+    assert (tmp_path / "film_RES" / "res_track.txt").read_text() == "1 0 0 0\n"

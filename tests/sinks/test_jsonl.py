@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -14,6 +15,17 @@ def test_both_directions(result):
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
     assert from_line(line) == message
+
+
+def test_a_daughter_names_her_mother(result):
+    masks = result(3)[1]
+    daughter, other = masks.objects
+    masks = dataclasses.replace(masks, objects=(dataclasses.replace(daughter, parent=9), other))
+    message = wire.to_message(masks, "main")
+    objects = json.loads(to_line(message))["objects"]
+    assert objects[0]["parent"] == 9
+    assert "parent" not in objects[1]
+    assert from_line(to_line(message)) == message
 
 
 def test_pycocotools_reads_the_json_as_it_is(result):

@@ -55,7 +55,7 @@ def masks():
     first = np.zeros((3, 5), np.bool_)
     first[1, 2:4] = True
     objects = (
-        TrackedObject(4, "红细胞", 0.75, "confirmed", first, (1, 2, 6, 5), 2),
+        TrackedObject(4, "红细胞", 0.75, "confirmed", first, (1, 2, 6, 5), 2, parent=1),
         TrackedObject(9, "cell", 0.5, "lost", np.zeros((0, 0), np.bool_), (0, 0, 0, 0), 0),
     )
     return Masks(5, (6, 8), 1.25, 777, objects, {"tracked": 800}, {})

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,12 @@ def test_counts_objects_and_ages(info):
     assert (summary["now"], summary["ever"], summary["more"]) == (2, 3, 0)
     assert [(row["id"], row["age_s"]) for row in summary["objects"]] == [(1, 3.0), (3, 0.0)]
     assert summary["objects"][0]["box"] == [0, 0, 2, 2]
+
+
+def test_a_daughter_names_her_mother(info):
+    board = Board(info)
+    board.add(masks(0, 0, disc(1), dataclasses.replace(disc(2), parent=7)), 0)
+    assert [row["parent"] for row in board.summary(0)["objects"]] == [None, 7]
 
 
 def test_the_table_is_bounded(info):

@@ -146,7 +146,8 @@ function showRows(header) {
     id.firstChild.textContent = item.id;
     id.firstChild.setAttribute("aria-label", `select object ${item.id}`);
     id.firstChild.style.background = item.colour;
-    label.textContent = label.title = item.label;
+    label.textContent = item.parent === null ? item.label : `${item.label} of ${item.parent}`;
+    label.title = item.parent === null ? item.label : `${item.label}, ${item.parent} divided into it and another`;
     score.textContent = item.score.toFixed(2);
     age.textContent = duration(item.age_s);
     area.textContent = `${item.area} px`;
