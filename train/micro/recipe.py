@@ -70,9 +70,13 @@ class Segmenter(Section):
 class RefinerPart(Section):
     """The network that draws the edges of masks again."""
 
-    steps: AtLeastOne = 10000
+    steps: AtLeastOne = 16000
     rate: Positive = 2e-3
     warmup: Count = 100
+    second_round: Count = 10000
+    """From this step on, beginning with the averaged weights, the rate rises and falls once more,
+    and half of what was clicked is seen as the network itself drew it."""
+    second_rate: Positive = 1e-3
     pictures: AtLeastOne = 8
     """Pictures of a step."""
     objects: AtLeastOne = 8

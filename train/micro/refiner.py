@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from engines.refiner import Refiner
+from train.micro.again import seen_again
 from train.micro.pool import Pool
 from train.micro.recipe import RefinerPart
 from train.micro.refining import Examples, examples_of
@@ -36,7 +38,11 @@ class RefinerTrainer(Trainer):
         self.pool, self.recipe = pool, recipe
         torch.manual_seed(seed)
         model = Refiner().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        schedule = Schedule(recipe.steps, recipe.rate, recipe.warmup, 0.02, recipe.average)
+        second_round = recipe.second_round if recipe.second_round < recipe.steps else 0
+        schedule = Schedule(
+            recipe.steps, recipe.rate, recipe.warmup, 0.02, recipe.average,
+            second_round, recipe.second_rate,
+        )  # fmt: skip
         super().__init__(model, nn.ModuleDict(), schedule, seed, ranks)
 
     def draw(self, step: int) -> Examples:
@@ -52,6 +58,7 @@ class RefinerTrainer(Trainer):
     def loss(self, batch: Examples) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy of cells, and Dice."""
         device = self.ranks.device
+        batch = self._with_own(batch)
         inputs = batch.inputs.to(device, memory_format=torch.channels_last)
         target = batch.target.to(device)
         logits = self.model(inputs).float()
@@ -61,6 +68,18 @@ class RefinerTrainer(Trainer):
         sizes = chance.sum(dim=(1, 2)) + target.sum(dim=(1, 2))
         dice = (1 - (2 * both + 1) / (sizes + 1)).mean()
         return cells + DICE * dice, {"cells": float(cells.detach()), "dice": float(dice.detach())}
+
+    def _with_own(self, batch: Examples) -> Examples:
+        """Put in place of every second clicked object what the network drew of it just now."""
+        rows = batch.clicked()[::2]
+        if self.step < self.recipe.second_round or not len(rows):
+            return batch
+        with torch.no_grad():
+            logits = self.model(batch.inputs[rows].to(self.ranks.device)).float()
+        again = seen_again(batch, rows, logits)
+        inputs, target = batch.inputs.clone(), batch.target.clone()
+        inputs[rows], target[rows] = again.inputs, again.target
+        return replace(batch, inputs=inputs, target=target)
 
 
 class RefinerLook:

@@ -14,7 +14,7 @@ from train.micro.motion import Clip
 from train.micro.sampling import click_in, visible_objects
 
 #: Of the examples: with a box that is believed; with a click alone and hardly a mask; with neither.
-BOXED, CLICKED = 0.45, 0.25
+BOXED, CLICKED = 0.4, 0.35
 #: Of those with a box or a fair mask the ones that have a click as well.
 POINTED = 0.3
 #: Of the boxes the exact ones, and how far off the others' sides are, as a part of them.
@@ -38,10 +38,26 @@ class Examples:
     Attributes:
         inputs: (N, 6, S, S) as the refiner sees them.
         target: (N, S, S) in [0, 1], the part of each cell that is the object's.
+        windows: (N, 4) pixels of their pictures.
+        clicks: (N, 2) pixels; NaN where none was given.
+        given: (N, 4) boxes in pixels; NaN where none was given.
+        pictures: (P, 3, H, W).
+        ids: (P, H, W).
+        places: (N, 2) picture and id of each object.
     """
 
     inputs: Tensor
     target: Tensor
+    windows: Tensor
+    clicks: Tensor
+    given: Tensor
+    pictures: Tensor
+    ids: Tensor
+    places: Tensor
+
+    def clicked(self) -> Tensor:
+        """Return the rows of those with a click and no box."""
+        return (~self.clicks[:, 0].isnan() & self.given[:, 0].isnan()).nonzero()[:, 0]
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,8 @@ class _Seen:
     clicks: Tensor
     bare: Tensor
     """(N,) bool: hardly more is known than the click."""
+    own: Tensor
+    """(N,) ids."""
 
 
 def examples_of(clips: list[Clip], objects: int, rng: np.random.Generator) -> Examples | None:
@@ -71,9 +89,10 @@ def examples_of(clips: list[Clip], objects: int, rng: np.random.Generator) -> Ex
     Returns:
         Them, or None where nothing is to be seen.
     """
-    found = [one for clip in clips if (one := _of_clip(clip, objects, rng)) is not None]
-    if not found:
+    pairs = [(clip, one) for clip in clips if (one := _of_clip(clip, objects, rng)) is not None]
+    if not pairs:
         return None
+    found = [one for _, one in pairs]
     names = _Seen.__dataclass_fields__
     seen = _Seen(**{name: torch.cat([getattr(one, name) for one in found]) for name in names})
     masks = _spoilt(seen.target, seen.others, rng)
@@ -84,7 +103,17 @@ def examples_of(clips: list[Clip], objects: int, rng: np.random.Generator) -> Ex
     inputs = inputs_of(
         seen.colours, masks, rectangles(seen.given, seen.windows), dots(seen.clicks, seen.windows)
     )
-    return Examples(inputs, seen.target)
+    picture = torch.cat([torch.full_like(one.own, at) for at, one in enumerate(found)])
+    return Examples(
+        inputs,
+        seen.target,
+        seen.windows,
+        seen.clicks,
+        seen.given,
+        torch.stack([clip.images[0] for clip, _ in pairs]),
+        torch.stack([clip.ids[0] for clip, _ in pairs]),
+        torch.stack([picture, seen.own], dim=1),
+    )
 
 
 def _of_clip(clip: Clip, objects: int, rng: np.random.Generator) -> _Seen | None:
@@ -114,6 +143,7 @@ def _of_clip(clip: Clip, objects: int, rng: np.random.Generator) -> _Seen | None
         torch.where(boxed, boxes, torch.full_like(boxes, torch.nan)),
         torch.where(pointed, clicks, torch.full_like(clicks, torch.nan)),
         bare[:, 0],
+        torch.from_numpy(chosen.astype(np.int64)),
     )
 
 

@@ -10,6 +10,7 @@ import torch
 
 from engines.closeups import SIDE_PX
 from tests.train.micro.microscenes import discs
+from train.micro.again import seen_again
 from train.micro.motion import Clip
 from train.micro.pool import Pool
 from train.micro.recipe import RefinerPart
@@ -103,3 +104,58 @@ def test_a_look_measures_each_way(tmp_path: Path) -> None:
     found = RefinerLook(pool, batches=1)(trainer, tmp_path)
     assert set(found) == {f"held_out_{way}_iou" for way in ("before", "box", "click", "mask")}
     assert (tmp_path / "samples" / "step_000000.png").is_file()
+
+
+def test_the_second_look_is_around_what_was_drawn() -> None:
+    """Drawn half as wide as it is, an object is seen twice as large, by the same click."""
+    drawn = examples_of([disc_clip(), disc_clip()], 4, np.random.default_rng(3))
+    assert drawn is not None
+    rows = drawn.clicked()
+    assert 0 < len(rows) < len(drawn.inputs)
+    true = drawn.target[rows] > 0.5
+    exact = seen_again(drawn, rows, true.float() - 0.5)
+    wide = (exact.target > 0.5).any(1).sum(1) / SIDE_PX
+    assert float(wide.min()) > 0.4
+    assert float(wide.max()) < 0.6
+    own = exact.inputs[:, 3] > 0
+    assert float((own == (exact.target > 0.5)).float().mean()) > 0.98
+    assert torch.equal(exact.clicks, drawn.clicks[rows])
+    at_click = (exact.target > 0.5)[exact.inputs[:, 5] > 0.95]
+    assert bool(at_click.all())
+    half = torch.zeros_like(true)
+    for mask, kept in zip(true, half, strict=True):
+        lines, columns = mask.nonzero().T
+        y, x = int(lines.float().mean()), int(columns.float().mean())
+        reach = int((columns.amax() - columns.amin() + 1) // 4)
+        kept[y - reach : y + reach, x - reach : x + reach] = True
+    closer = seen_again(drawn, rows, half.float() - 0.5)
+    assert float((closer.target > 0.5).float().mean()) > 0.6
+
+
+def test_where_nothing_was_drawn_the_window_stays() -> None:
+    drawn = examples_of([disc_clip()], 4, np.random.default_rng(3))
+    assert drawn is not None
+    rows = drawn.clicked()
+    again = seen_again(drawn, rows, torch.full_like(drawn.target[rows], -1.0))
+    torch.testing.assert_close(again.windows, drawn.windows[rows])
+    torch.testing.assert_close(again.target, drawn.target[rows])
+    assert bool((again.inputs[:, 3] == -1).all())
+
+
+def test_from_the_second_round_on_it_learns_from_its_own_drawings() -> None:
+    pool = Pool([discs()], [])
+    part = SMALL.model_copy(update={"steps": 4, "second_round": 2, "second_rate": 1e-3})
+    trainer = RefinerTrainer(pool, part, 0, Ranks(0, 1, torch.device("cpu")))
+    batch = trainer.draw(0)
+    assert trainer._with_own(batch) is batch
+    trainer.step = 2
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            parameter.zero_()
+        trainer.model.last.bias.fill_(1.0)  # draws everything
+    own = trainer._with_own(batch)
+    rows = batch.clicked()[::2]
+    assert bool((own.inputs[rows, 3] > 0).float().mean() > 0.2)
+    others = [row for row in range(len(batch.inputs)) if row not in rows.tolist()]
+    assert torch.equal(own.inputs[others], batch.inputs[others])
+    assert not torch.equal(own.target[rows], batch.target[rows])
