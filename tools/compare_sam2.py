@@ -254,13 +254,14 @@ def growth_lines(found: dict[str, Any]) -> list[str]:
 def measure_encoder(plan: Plan) -> dict[str, float]:
     """Time the image encoder alone, and a matrix product for comparison."""
     model = load_model(plan)
-    eager_s, own_s = encoder_times(
+    official_s, eager_s, own_s = encoder_times(
         model, engines_of(model, plan.backend, plan.precision), plan.precision
     )
     return {
+        "official_ms": round(1e3 * official_s, 1),
         "eager_ms": round(1e3 * eager_s, 1),
         "own_ms": round(1e3 * own_s, 1),
-        "times_faster": round(eager_s / own_s, 2),
+        "times_faster": round(official_s / own_s, 2),
         "gflop": round(count_encoder(model) / 1e9, 1),
         "gflops": round(count_encoder(model) / own_s / 1e9, 1),
         "best_product_gflops": round(best_product(plan.precision) / 1e9, 1),
@@ -271,8 +272,9 @@ def encoder_line(plan: Plan, found: dict[str, float]) -> str:
     """Say how fast the image encoder is, and how near that is to the machine."""
     share = found["gflops"] / found["best_product_gflops"]
     return (
-        f"image encoder alone: eager float32 {found['eager_ms']:.0f} ms, {plan.backend} in "
-        f"{plan.precision} {found['own_ms']:.0f} ms, {found['times_faster']:.2f} times faster: "
+        f"image encoder alone: official {found['official_ms']:.0f} ms in eager float32, maskcast's "
+        f"{found['eager_ms']:.0f}; {plan.backend} in {plan.precision} {found['own_ms']:.0f} ms, "
+        f"{found['times_faster']:.2f} times faster than the official: "
         f"{found['gflop']:.0f} GFLOP at {found['gflops']:.0f} GFLOP/s, {share:.0%} of the best "
         f"matrix product of this run ({found['best_product_gflops']:.0f} GFLOP/s)"
     )

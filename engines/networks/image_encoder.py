@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from engines.networks.base import Network, Port, Signature
+from engines.networks.channels_last import LargestOfFour, PatchProduct
 
 
 class SeparateAttention(nn.Module):
@@ -25,6 +26,8 @@ class SeparateAttention(nn.Module):
     def __init__(self, official: Any) -> None:
         super().__init__()
         self._heads, self._pool, self._out = official.num_heads, official.q_pool, official.proj
+        if self._pool and LargestOfFour.fits(self._pool):
+            self._pool = LargestOfFour()
         weights, biases = official.qkv.weight.chunk(3), official.qkv.bias.chunk(3)
         into = weights[0].shape[1]
         self._parts = nn.ModuleList()
@@ -44,13 +47,19 @@ class SeparateAttention(nn.Module):
             # The largest of scaled queries is the scaled largest.
             q = self._pool(q.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         count, height, width = q.shape[:3]
-        q, k, v = (
-            part.reshape(count, -1, self._heads, part.shape[-1] // self._heads).transpose(1, 2)
-            for part in (q, k, v)
-        )
+        q, k, v = (self._split(part) for part in (q, k, v))
         found = F.scaled_dot_product_attention(q, k, v, scale=1.0)
-        out: torch.Tensor = self._out(found.transpose(1, 2).reshape(count, height, width, -1))
+        if self._heads > 1:
+            found = found.transpose(1, 2)
+        out: torch.Tensor = self._out(found.reshape(count, height, width, -1))
         return out
+
+    def _split(self, part: torch.Tensor) -> torch.Tensor:
+        """Return (B, heads, H W, C / heads) of (B, H, W, C)."""
+        count, width = part.shape[0], part.shape[-1]
+        if self._heads == 1:
+            return part.reshape(count, 1, -1, width)
+        return part.reshape(count, -1, self._heads, width // self._heads).transpose(1, 2)
 
 
 @torch.no_grad()
@@ -139,6 +148,11 @@ class ImageEncoder(Network):
         self._trunk = trunk = copy.deepcopy(model.image_encoder.trunk)
         for block in trunk.blocks:
             block.attn = SeparateAttention(block.attn)
+            if block.pool is not None and LargestOfFour.fits(block.pool):
+                block.pool = LargestOfFour()
+        self._patches = trunk.patch_embed
+        if PatchProduct.fits(trunk.patch_embed):
+            self._patches = PatchProduct(trunk.patch_embed)
         decoder = model.sam_mask_decoder
         self._neck = Neck(
             model.image_encoder.neck, [decoder.conv_s0, decoder.conv_s1], model.image_encoder.scalp
@@ -161,7 +175,7 @@ class ImageEncoder(Network):
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Encode a normalised picture: `SAM2Base.forward_image` without its position codes."""
         trunk = self._trunk
-        x = trunk.patch_embed(image) + self.get_buffer("_places")
+        x = self._patches(image) + self.get_buffer("_places")
         stages = []
         for number, block in enumerate(trunk.blocks):
             x = block(x)
