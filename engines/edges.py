@@ -92,19 +92,40 @@ class Edges:
             For each (h, w) bool in its tight box, and the box in pixels of the frame. A mask of
             which nothing would be left stays as it was.
         """
-        now = list(outlines)
+        return self._rounds(image, outlines, rounds, self._apart if apart is None else apart)[0]
+
+    def draw_apart_from_others(
+        self, image: NDArray[np.uint8], outlines: Sequence[Outline], rounds: int = 1
+    ) -> tuple[list[Placed], list[float]]:
+        """Return each mask as if it were alone, and how sure the network is of it.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            outlines: Of its objects, or several of one.
+            rounds: See `draw`.
+
+        Returns:
+            Masks as `draw`; and the IoU, in [0, 1], that each can be expected to have if the
+            probabilities of the last round are right.
+        """
+        return self._rounds(image, outlines, rounds, apart=False)
+
+    def _rounds(
+        self, image: NDArray[np.uint8], outlines: Sequence[Outline], rounds: int, apart: bool
+    ) -> tuple[list[Placed], list[float]]:
+        now, sure = list(outlines), [0.0] * len(outlines)
         for _ in range(rounds if outlines else 0):
-            drawn = self._draw(image, now, self._apart if apart is None else apart)
+            drawn, sure = self._draw(image, now, apart)
             now = [
                 replace(outline, mask=mask, box=box)
                 for outline, (mask, box) in zip(now, drawn, strict=True)
             ]
-        return [(outline.mask, outline.box) for outline in now]
+        return [(outline.mask, outline.box) for outline in now], sure
 
     @torch.inference_mode()
     def _draw(
         self, image: NDArray[np.uint8], outlines: Sequence[Outline], apart: bool
-    ) -> list[Placed]:
+    ) -> tuple[list[Placed], list[float]]:
         boxes = torch.tensor([o.given or o.box for o in outlines], dtype=torch.float32)
         windows = windows_of(boxes)
         inputs = self._inputs(image, outlines, windows)
@@ -122,7 +143,7 @@ class Edges:
         if apart:
             _part(drawn)
         found = zip(drawn, outlines, strict=True)
-        return [new.tight() or (old.mask, old.box) for new, old in found]
+        return [new.tight() or (old.mask, old.box) for new, old in found], _expected_iou(logits)
 
     @staticmethod
     def _inputs(image: NDArray[np.uint8], outlines: Sequence[Outline], windows: Tensor) -> Tensor:
@@ -161,6 +182,15 @@ class _Drawn:
         left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
         box = (int(x + left), int(y + top), int(x + right), int(y + bottom))
         return np.ascontiguousarray(inside[top:bottom, left:right]), box
+
+
+def _expected_iou(logits: Tensor) -> list[float]:
+    """Return the IoU that (N, S, S) logits lead to expect of their masks; 0 of empty ones."""
+    chance, inside = logits.sigmoid(), logits > 0
+    shared = (chance * inside).sum(dim=(1, 2))
+    union = torch.where(inside, 1.0, chance).sum(dim=(1, 2))
+    out: list[float] = (shared / union.clamp(min=1e-6)).tolist()
+    return out
 
 
 def _seen(windows: Tensor, shape: tuple[int, ...]) -> FrameBox:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from engines.cleanup import apply
+from engines.clicks import draw_clicked
 from engines.edges import Outline
 from engines.images import mask_in_frame
 from engines.objects import Prompt
@@ -26,8 +28,6 @@ from stream.question import question_of
 
 AT_ONCE = 16
 """Prompts of which the tracker makes memories together; bounds memory."""
-CLICK_ROUNDS = 3
-"""How often edges are drawn again where a click alone said what is meant."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -155,9 +155,10 @@ class ModelSight:
         outlines = [
             Outline(seen[row].mask, seen[row].box, said[row].box, said[row].point) for row in rows
         ]
-        rounds = CLICK_ROUNDS if any(hint.point is not None for hint in said) else 1
+        clicked = any(outline.point is not None for outline in outlines)
+        redraw = partial(draw_clicked, self._edges) if clicked else self._edges.draw
         drawn = list(seen)
-        for row, (mask, box) in zip(rows, self._edges.draw(image, outlines, rounds), strict=True):
+        for row, (mask, box) in zip(rows, redraw(image, outlines), strict=True):
             drawn[row] = replace(seen[row], mask=mask, box=box)
         return drawn
 

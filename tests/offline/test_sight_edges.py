@@ -7,22 +7,28 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from engines.clicks import SIZES
 from engines.edges import Edges, Outline, Placed
 from stream.config import check
 from stream.core import knobs
 from stream.offline.prompts import Hint
-from stream.offline.sight import CLICK_ROUNDS, ModelSight
+from stream.offline.sight import ModelSight
 
 
 class Noting(Edges):
     """Leaves masks as they are, and notes what it was told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[list[Outline], int]] = []
+        self.told: list[list[Outline]] = []
 
-    def draw(self, image: np.ndarray, outlines: Sequence[Outline], rounds: int = 1) -> list[Placed]:
-        self.told.append((list(outlines), rounds))
+    def draw(self, image: np.ndarray, outlines: Sequence[Outline], *_: object) -> list[Placed]:
+        self.told.append(list(outlines))
         return [(outline.mask, outline.box) for outline in outlines]
+
+    def draw_apart_from_others(
+        self, image: np.ndarray, outlines: Sequence[Outline], rounds: int = 1
+    ) -> tuple[list[Placed], list[float]]:
+        return self.draw(image, outlines), [0.5] * len(outlines)
 
 
 def bright_disc() -> tuple[np.ndarray, np.ndarray]:
@@ -46,9 +52,10 @@ def test_it_is_told_the_box_or_the_click(monkeypatch: pytest.MonkeyPatch) -> Non
     image, _ = bright_disc()
     sight(True).segment(image, {1: BOX})
     sight(True).segment(image, {1: Hint(point=(130.5, 90.5))})
-    (boxed, once), (clicked, often) = edges.told
-    assert (boxed[0].given, boxed[0].point, once) == (BOX.box, None, 1)
-    assert (clicked[0].given, clicked[0].point, often) == (None, (130.5, 90.5), CLICK_ROUNDS)
+    boxed, tried, chosen = edges.told
+    assert [(one.given, one.point) for one in boxed] == [(BOX.box, None)]
+    assert {(one.given, one.point) for one in (*tried, *chosen)} == {(None, (130.5, 90.5))}
+    assert (len(tried), len(chosen)) == (len(SIZES), 1)
 
 
 @pytest.mark.parametrize("hint", [BOX, Hint(point=(130.5, 90.5))])

@@ -1,0 +1,95 @@
+"""Clicks: discs of several sizes around them, and the drawing that the network believes most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from engines.clicks import SIZES, disc, draw_clicked
+from engines.edges import Edges, Outline, Placed
+from tests.engines.test_edges import IMAGE, Told, edges, iou, painted, same_mask
+from tests.engines.test_edges import disc as true_disc
+
+HEIGHT, WIDTH = IMAGE.shape[:2]
+
+
+@pytest.mark.parametrize("part", SIZES)
+def test_a_disc_lies_around_the_click_and_is_so_large(part: float) -> None:
+    outline = replace(true_disc(80, 60, 20.0), point=(75.0, 64.0))
+    found = disc(outline, part, (HEIGHT, WIDTH))
+    assert found.point == outline.point
+    assert found.mask.sum() == pytest.approx(math.pi * (20.0 * part) ** 2, rel=0.05)
+    x0, y0, x1, y1 = found.box
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == (75.0, 64.0)
+    assert found.mask.any(0).all()
+    assert found.mask.any(1).all()
+
+
+@pytest.mark.parametrize("point", [(0.0, 0.0), (WIDTH, HEIGHT), (159.9, 3.2)])
+def test_a_disc_at_the_border_stays_inside(point: tuple[float, float]) -> None:
+    outline = replace(true_disc(80, 60, 8.0), point=point)
+    x0, y0, x1, y1 = disc(outline, 1.0, (HEIGHT, WIDTH)).box
+    assert 0 <= x0 < x1 <= WIDTH
+    assert 0 <= y0 < y1 <= HEIGHT
+
+
+def test_a_disc_of_a_crumb_is_large_enough_to_be_drawn() -> None:
+    crumb = Outline(np.ones((1, 1), bool), (5, 5, 6, 6), point=(5.5, 5.5))
+    assert disc(crumb, 0.5, (HEIGHT, WIDTH)).mask.sum() >= 9
+
+
+def test_without_a_click_there_is_no_disc() -> None:
+    with pytest.raises(ValueError, match="has no point"):
+        disc(true_disc(80, 60, 8.0), 1.0, (HEIGHT, WIDTH))
+
+
+class Sure(Edges):
+    """Leaves masks as they are, and believes in one of some size."""
+
+    def __init__(self, area_px: float) -> None:
+        super().__init__(Told(same_mask), precision="fp32")  # type: ignore[arg-type]
+        self.area_px = area_px
+
+    def draw_apart_from_others(
+        self, image: np.ndarray, outlines: Sequence[Outline], rounds: int = 1
+    ) -> tuple[list[Placed], list[float]]:
+        sure = [-abs(float(outline.mask.sum()) - self.area_px) for outline in outlines]
+        return [(outline.mask, outline.box) for outline in outlines], sure
+
+
+@pytest.mark.parametrize("part", SIZES)
+def test_the_drawing_that_the_network_believes_most_stays(part: float) -> None:
+    clicked = [replace(true_disc(x, 60, 20.0), point=(float(x), 60.0)) for x in (40, 120)]
+    wanted = [disc(outline, part, (HEIGHT, WIDTH)) for outline in clicked]
+    found = draw_clicked(Sure(math.pi * (20.0 * part) ** 2), IMAGE, clicked)
+    for place, outline in zip(found, wanted, strict=True):
+        assert iou(painted(*place), painted(outline.mask, outline.box)) > 0.95
+
+
+@pytest.mark.parametrize("strength", [0.5, 3.0, 9.0])
+def test_how_sure_it_is_says_its_probabilities(strength: float) -> None:
+    """Of a mask with p inside and 1 - p outside, of the part f of the window."""
+
+    def rule(x: Tensor) -> Tensor:
+        return torch.where(x[:, 3] > 0, strength, -strength)
+
+    outline = true_disc(80, 60, 20.0)
+    _, (sure,) = edges(rule).draw_apart_from_others(IMAGE, [outline])
+    p, f = 1 / (1 + math.exp(-strength)), math.pi / 16
+    assert sure == pytest.approx(f * p / (f + (1 - f) * (1 - p)), abs=0.02)
+
+
+def test_neighbours_that_were_clicked_stay_apart() -> None:
+    outlines = [replace(true_disc(x, 60, 20.0), point=(float(x), 60.0)) for x in (70, 90)]
+    one, other = (painted(*draw) for draw in draw_clicked(edges(), IMAGE, outlines))
+    assert not (one & other).any()
+
+
+def test_nothing_clicked_gives_nothing() -> None:
+    assert draw_clicked(edges(), IMAGE, []) == []
