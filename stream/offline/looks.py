@@ -26,6 +26,9 @@ from stream.offline.views import (
 )
 
 MOST_ZOOM: Final = 16
+SEEN_TWICE: Final = 0.6
+"""Part of an object inside another one of another view from which they are one: seen at another
+scale, the same thing has other edges."""
 SMALL_PART: Final = 0.08
 """Side of an object, as a part of a view's, under which the view is enlarged."""
 
@@ -58,7 +61,7 @@ def find_texts(
             twice as large, until a tile is no larger than the model's input; once more, enlarged,
             where most of what was found is small even so.
         nms_iou: See `stream.offline.views.merge`.
-        contained: See there.
+        contained: See there; above `SEEN_TWICE` that is taken.
 
     Returns:
         Objects with ids from 1 on, the surest first.
@@ -70,7 +73,7 @@ def find_texts(
         closer = auto_tiles(size, sight.input_px // 2)
         views += closer
         pieces += [piece for view in closer for piece in _found(sight, image, view)]
-    found = merge(pieces, views, size, nms_iou=nms_iou, contained=contained)
+    found = merge(pieces, views, size, nms_iou=nms_iou, contained=min(contained, SEEN_TWICE))
     return [_object(number, piece) for number, piece in enumerate(found, 1)]
 
 

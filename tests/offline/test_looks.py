@@ -8,6 +8,7 @@ import pytest
 from stream.errors import UsageError
 from stream.offline.looks import find_texts, parse_zoom, segment_hints
 from stream.offline.prompts import Hint
+from stream.offline.sight import Seen
 from tests.offline.fakes_offline import BrightSight
 
 
@@ -87,3 +88,19 @@ def test_zoom_is_auto_or_a_number_of_tiles() -> None:
     for text in ("0", "17", "x", "1.5", "-1"):
         with pytest.raises(UsageError, match="accepted are auto, 1"):
             parse_zoom(text)
+
+
+@pytest.mark.parametrize(("shift", "count"), [(8, 1), (9, 2)])
+def test_what_two_views_see_with_other_edges_is_one_object(shift: int, count: int) -> None:
+    """Of 20 px, in one view 8 px further to the right: an overlap of 0.6 of either."""
+
+    class Shifting(BrightSight):
+        def find(self, image: np.ndarray) -> list[Seen]:
+            self.sizes.append(image.shape[:2])
+            left = {1: 20, 2: 20 + shift}.get(len(self.sizes))
+            if left is None:
+                return []
+            return [Seen("cell", 0.8, np.ones((20, 20), bool), (left, 20, left + 20, 40))]
+
+    found = find_texts(Shifting(input_px=64), picture(), None, nms_iou=0.5, contained=0.8)
+    assert len(found) == count
