@@ -64,7 +64,7 @@ class Tracks(Books):
             self.gallery.add(track, self._now_s)
         removed = [*(track.id for track in ended), *parts, *divided]
         restarted = {i: row for i, row in restarted.items() if i in self.tracks}
-        self.accepted += len(seen.supports) + len(found_again) + len(born)
+        self.accepted += len(seen.supports) + len(found_again) + len(born) - len(divided)
         quiet = not (born or removed or restarted) and seen.all_supported
         self.quiet_events = self.quiet_events + 1 if quiet else 0
         return Changes(

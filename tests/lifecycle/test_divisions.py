@@ -146,3 +146,9 @@ def test_daughters_divide_as_well() -> None:
     assert parents["c"] == 1
     assert mother_of_two.isdisjoint({1, None, *film.ids().values()})
     assert all(one < other for one, other in pairwise(sorted(film.ids().values())))
+
+
+def test_a_detection_counts_once_also_where_it_divides_a_track() -> None:
+    film = play(score=0.95).run(25)
+    assert film.happened("removed") == [(24, "removed", 1)]
+    assert film.tracks.accepted == 6 + 2, "of the mother in six events, then of both daughters"
