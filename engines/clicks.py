@@ -24,32 +24,29 @@ ROUNDS = 3
 LEAST_PX = 2.0
 
 
-def draw_clicked(
+def draw_pointed(
     edges: Edges, image: NDArray[np.uint8], outlines: Sequence[Outline]
 ) -> list[Placed]:
-    """Return the masks of objects that were clicked.
+    """Return the masks with new edges; those of which a click alone is known begin with discs.
 
     Args:
         edges: Draws.
         image: (H, W, 3) uint8 RGB.
-        outlines: Poor masks, each with its `point`; they say about how large the objects are.
+        outlines: Of its objects. A mask under a click says about how large the object is.
 
     Returns:
         As `Edges.draw`.
     """
     size = (int(image.shape[0]), int(image.shape[1]))
-    tries = [disc(outline, part, size) for part in SIZES for outline in outlines]
-    drawn, sure = edges.draw_apart_from_others(image, tries, ROUNDS)
-    count = len(outlines)
-    best = np.reshape(sure, (len(SIZES), count)).argmax(axis=0) if count else []
-    chosen = [drawn[int(row) * count + place] for place, row in enumerate(best)]
-    return edges.draw(
-        image,
-        [
-            replace(outline, mask=mask, box=box)
-            for outline, (mask, box) in zip(outlines, chosen, strict=True)
-        ],
-    )
+    now = list(outlines)
+    rows = [row for row, one in enumerate(now) if one.point is not None and one.given is None]
+    tries = [disc(now[row], part, size) for part in SIZES for row in rows]
+    drawn, sure = edges.draw_alone(image, tries, ROUNDS)
+    for place, row in enumerate(rows):
+        best = max(range(place, len(tries), len(rows)), key=sure.__getitem__)
+        mask, box = drawn[best]
+        now[row] = replace(now[row], mask=mask, box=box)
+    return edges.draw(image, now)
 
 
 def disc(outline: Outline, part: float, size: tuple[int, int]) -> Outline:

@@ -72,29 +72,20 @@ class Edges:
         self._one_piece = one_piece
         self._apart = apart
 
-    def draw(
-        self,
-        image: NDArray[np.uint8],
-        outlines: Sequence[Outline],
-        rounds: int = 1,
-        apart: bool | None = None,
-    ) -> list[Placed]:
+    def draw(self, image: NDArray[np.uint8], outlines: Sequence[Outline]) -> list[Placed]:
         """Return the masks with new edges.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             outlines: Of its objects.
-            rounds: How often; from the second on around what the last one drew. More than one
-                pays where masks are poor, such as after a click.
-            apart: Whether a pixel belongs to one object only; None for what was said before.
 
         Returns:
             For each (h, w) bool in its tight box, and the box in pixels of the frame. A mask of
             which nothing would be left stays as it was.
         """
-        return self._rounds(image, outlines, rounds, self._apart if apart is None else apart)[0]
+        return self._draw(image, outlines, self._apart)[0] if outlines else []
 
-    def draw_apart_from_others(
+    def draw_alone(
         self, image: NDArray[np.uint8], outlines: Sequence[Outline], rounds: int = 1
     ) -> tuple[list[Placed], list[float]]:
         """Return each mask as if it were alone, and how sure the network is of it.
@@ -102,25 +93,21 @@ class Edges:
         Args:
             image: (H, W, 3) uint8 RGB.
             outlines: Of its objects, or several of one.
-            rounds: See `draw`.
+            rounds: How often, 1 or more; from the second on around what the last one drew. More
+                than one pays where masks are poor, such as after a click.
 
         Returns:
             Masks as `draw`; and the IoU, in [0, 1], that each can be expected to have if the
             probabilities of the last round are right.
         """
-        return self._rounds(image, outlines, rounds, apart=False)
-
-    def _rounds(
-        self, image: NDArray[np.uint8], outlines: Sequence[Outline], rounds: int, apart: bool
-    ) -> tuple[list[Placed], list[float]]:
-        now, sure = list(outlines), [0.0] * len(outlines)
+        drawn: list[Placed] = []
+        sure: list[float] = []
+        now = list(outlines)
         for _ in range(rounds if outlines else 0):
-            drawn, sure = self._draw(image, now, apart)
-            now = [
-                replace(outline, mask=mask, box=box)
-                for outline, (mask, box) in zip(now, drawn, strict=True)
-            ]
-        return [(outline.mask, outline.box) for outline in now], sure
+            drawn, sure = self._draw(image, now, apart=False)
+            pairs = zip(now, drawn, strict=True)
+            now = [replace(outline, mask=mask, box=box) for outline, (mask, box) in pairs]
+        return drawn, sure
 
     @torch.inference_mode()
     def _draw(

@@ -49,7 +49,7 @@ def redraw(
     size = (int(image.shape[0]), int(image.shape[1]))
     coarse = [mask_in_frame(one, size) for one in logits.cpu().numpy()]
     rows = [row for row, (mask, _) in enumerate(coarse) if mask.size]
-    placed = edges.draw(image, [Outline(*coarse[row]) for row in rows], apart=False)
+    placed, _ = edges.draw_alone(image, [Outline(*coarse[row]) for row in rows])
     masks = [_resized(place, size, side) for place in placed]
     none = torch.zeros(0, side, side, dtype=torch.bool)
     return rows, Redrawn(placed, torch.stack(masks) if masks else none)

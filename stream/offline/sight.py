@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from engines.cleanup import apply
-from engines.clicks import draw_clicked
+from engines.clicks import draw_pointed
 from engines.edges import Outline
 from engines.images import mask_in_frame
 from engines.objects import Prompt
@@ -155,10 +154,9 @@ class ModelSight:
         outlines = [
             Outline(seen[row].mask, seen[row].box, said[row].box, said[row].point) for row in rows
         ]
-        clicked = any(outline.point is not None for outline in outlines)
-        redraw = partial(draw_clicked, self._edges) if clicked else self._edges.draw
         drawn = list(seen)
-        for row, (mask, box) in zip(rows, redraw(image, outlines), strict=True):
+        again = draw_pointed(self._edges, image, outlines)
+        for row, (mask, box) in zip(rows, again, strict=True):
             drawn[row] = replace(seen[row], mask=mask, box=box)
         return drawn
 

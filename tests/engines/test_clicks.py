@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engines.clicks import SIZES, disc, draw_clicked
+from engines.clicks import SIZES, disc, draw_pointed
 from engines.edges import Edges, Outline, Placed
 from tests.engines.test_edges import IMAGE, Told, edges, iou, painted, same_mask
 from tests.engines.test_edges import disc as true_disc
@@ -56,7 +56,7 @@ class Sure(Edges):
         super().__init__(Told(same_mask), precision="fp32")  # type: ignore[arg-type]
         self.area_px = area_px
 
-    def draw_apart_from_others(
+    def draw_alone(
         self, image: np.ndarray, outlines: Sequence[Outline], rounds: int = 1
     ) -> tuple[list[Placed], list[float]]:
         sure = [-abs(float(outline.mask.sum()) - self.area_px) for outline in outlines]
@@ -67,7 +67,7 @@ class Sure(Edges):
 def test_the_drawing_that_the_network_believes_most_stays(part: float) -> None:
     clicked = [replace(true_disc(x, 60, 20.0), point=(float(x), 60.0)) for x in (40, 120)]
     wanted = [disc(outline, part, (HEIGHT, WIDTH)) for outline in clicked]
-    found = draw_clicked(Sure(math.pi * (20.0 * part) ** 2), IMAGE, clicked)
+    found = draw_pointed(Sure(math.pi * (20.0 * part) ** 2), IMAGE, clicked)
     for place, outline in zip(found, wanted, strict=True):
         assert iou(painted(*place), painted(outline.mask, outline.box)) > 0.95
 
@@ -80,16 +80,26 @@ def test_how_sure_it_is_says_its_probabilities(strength: float) -> None:
         return torch.where(x[:, 3] > 0, strength, -strength)
 
     outline = true_disc(80, 60, 20.0)
-    _, (sure,) = edges(rule).draw_apart_from_others(IMAGE, [outline])
+    _, (sure,) = edges(rule).draw_alone(IMAGE, [outline])
     p, f = 1 / (1 + math.exp(-strength)), math.pi / 16
     assert sure == pytest.approx(f * p / (f + (1 - f) * (1 - p)), abs=0.02)
 
 
 def test_neighbours_that_were_clicked_stay_apart() -> None:
     outlines = [replace(true_disc(x, 60, 20.0), point=(float(x), 60.0)) for x in (70, 90)]
-    one, other = (painted(*draw) for draw in draw_clicked(edges(), IMAGE, outlines))
+    one, other = (painted(*draw) for draw in draw_pointed(edges(), IMAGE, outlines))
     assert not (one & other).any()
 
 
-def test_nothing_clicked_gives_nothing() -> None:
-    assert draw_clicked(edges(), IMAGE, []) == []
+def test_boxes_and_masks_beside_clicks_stay_what_they_are() -> None:
+    boxed = replace(true_disc(30, 30, 12.0), given=(18.0, 18.0, 42.0, 42.0), point=(25.0, 25.0))
+    bare = true_disc(130, 90, 12.0)
+    clicked = replace(true_disc(80, 60, 20.0), point=(80.0, 60.0))
+    found = draw_pointed(Sure(math.pi * 10.0**2), IMAGE, [boxed, clicked, bare])
+    wanted = [boxed, disc(clicked, 0.5, (HEIGHT, WIDTH)), bare]
+    for place, outline in zip(found, wanted, strict=True):
+        assert iou(painted(*place), painted(outline.mask, outline.box)) > 0.95
+
+
+def test_nothing_gives_nothing() -> None:
+    assert draw_pointed(edges(), IMAGE, []) == []

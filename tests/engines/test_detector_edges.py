@@ -30,16 +30,12 @@ class Row(Edges):
         self.asked = 0
         self.different = different
 
-    def draw(
-        self,
-        image: np.ndarray,
-        outlines: Sequence[Outline],
-        rounds: int = 1,
-        apart: bool | None = None,
-    ) -> list[Placed]:
-        assert apart is False, "two masks of one object are to be seen as the same"
+    def draw_alone(
+        self, image: np.ndarray, outlines: Sequence[Outline], rounds: int = 1
+    ) -> tuple[list[Placed], list[float]]:
         self.asked += len(outlines)
-        return [self.place(number % self.different) for number in range(len(outlines))]
+        drawn = [self.place(number % self.different) for number in range(len(outlines))]
+        return drawn, [1.0] * len(drawn)
 
     @staticmethod
     def place(number: int) -> Placed:

@@ -188,7 +188,7 @@ def test_a_second_round_looks_around_what_the_first_one_drew() -> None:
 
     outline = disc(80, 60, 10.0)
     once = edges(wider).draw(IMAGE, [outline])[0]
-    thrice = edges(wider).draw(IMAGE, [outline], rounds=3)[0]
+    thrice = edges(wider).draw_alone(IMAGE, [outline], rounds=3)[0][0]
     assert thrice[0].sum() > once[0].sum() > outline.mask.sum()
     assert seen[1:] == pytest.approx([seen[1]] * 3, rel=0.3)  # each time as large in its window
 

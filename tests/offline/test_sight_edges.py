@@ -22,10 +22,10 @@ class Noting(Edges):
         self.told: list[list[Outline]] = []
 
     def draw(self, image: np.ndarray, outlines: Sequence[Outline], *_: object) -> list[Placed]:
-        self.told.append(list(outlines))
+        self.told += [list(outlines)] if outlines else []
         return [(outline.mask, outline.box) for outline in outlines]
 
-    def draw_apart_from_others(
+    def draw_alone(
         self, image: np.ndarray, outlines: Sequence[Outline], rounds: int = 1
     ) -> tuple[list[Placed], list[float]]:
         return self.draw(image, outlines), [0.5] * len(outlines)
