@@ -1,8 +1,9 @@
-"""What a click means: discs of several sizes around it are drawn again, and the surest stays.
+"""What a click means: discs of several sizes around it are drawn again, and the best stays.
 
 A click says where, and not how large. A mask that took in a neighbour looks as right as any to a
 network that draws edges again, while one that begins small grows to the next edge; so drawing
-begins with discs, and the network's own probabilities say which drawing it believes.
+begins with discs, and with the mask that there is, and the network's own judgement of what it drew
+says which stays.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from engines.edges import Edges, Outline, Placed
 
 #: Radii of the discs, as parts of that of a disc as large as the mask.
-SIZES = (0.5, 0.7, 1.0)
+SIZES = (0.35, 0.5, 0.7, 1.0)
 #: How often each is drawn again before they are compared.
 ROUNDS = 3
 #: The smallest radius, in pixels of the frame.
@@ -25,7 +26,11 @@ LEAST_PX = 2.0
 
 
 def draw_pointed(
-    edges: Edges, image: NDArray[np.uint8], outlines: Sequence[Outline]
+    edges: Edges,
+    image: NDArray[np.uint8],
+    outlines: Sequence[Outline],
+    *,
+    mirrored: bool = False,
 ) -> list[Placed]:
     """Return the masks with new edges; those of which a click alone is known begin with discs.
 
@@ -33,6 +38,7 @@ def draw_pointed(
         edges: Draws.
         image: (H, W, 3) uint8 RGB.
         outlines: Of its objects. A mask under a click says about how large the object is.
+        mirrored: As for `Edges.draw`, of the last drawing.
 
     Returns:
         As `Edges.draw`.
@@ -40,13 +46,14 @@ def draw_pointed(
     size = (int(image.shape[0]), int(image.shape[1]))
     now = list(outlines)
     rows = [row for row, one in enumerate(now) if one.point is not None and one.given is None]
-    tries = [disc(now[row], part, size) for part in SIZES for row in rows]
+    tries = [now[row] for row in rows]
+    tries += [disc(now[row], part, size) for part in SIZES for row in rows]
     drawn, sure = edges.draw_alone(image, tries, ROUNDS)
     for place, row in enumerate(rows):
         best = max(range(place, len(tries), len(rows)), key=sure.__getitem__)
         mask, box = drawn[best]
         now[row] = replace(now[row], mask=mask, box=box)
-    return edges.draw(image, now)
+    return edges.draw(image, now, mirrored=mirrored)
 
 
 def disc(outline: Outline, part: float, size: tuple[int, int]) -> Outline:

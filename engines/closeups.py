@@ -11,6 +11,9 @@ from torch import Tensor
 #: Side of what the network sees, and what part of it the object fills.
 SIDE_PX = 64
 OBJECT_PART = 0.5
+#: How much wider the second view is, which shows what lies around, and its side.
+WIDER = 2.5
+WIDER_PX = 32
 #: The smallest window, in pixels of the frame.
 LEAST_WINDOW_PX = 12.0
 #: Contrast under which a window is taken for flat.
@@ -34,39 +37,46 @@ def windows_of(boxes: Tensor) -> Tensor:
     return torch.cat([middle - half, middle + half], dim=1)
 
 
-def look(image: Tensor, windows: Tensor, pad: str = "border") -> Tensor:
-    """Sample windows of an image; one that is much larger than `SIDE_PX` sees it averaged first.
+def around(windows: Tensor) -> Tensor:
+    """Return (N, 4) windows `WIDER` times as wide, with the same middles."""
+    middle = (windows[:, :2] + windows[:, 2:]).repeat(1, 2) / 2
+    return middle + (windows - middle) * WIDER
+
+
+def look(image: Tensor, windows: Tensor, pad: str = "border", side_px: int = SIDE_PX) -> Tensor:
+    """Sample windows of an image; one that is much larger than its sample sees it averaged first.
 
     Args:
         image: (C, H, W) float.
         windows: (N, 4) x0, y0, x1, y1 in its pixels, squares.
         pad: What is outside of the image, see `torch.nn.functional.grid_sample`.
+        side_px: Side of the samples.
 
     Returns:
-        (N, C, `SIDE_PX`, `SIDE_PX`).
+        (N, C, `side_px`, `side_px`).
     """
-    out = image.new_empty(len(windows), image.shape[0], SIDE_PX, SIDE_PX)
+    out = image.new_empty(len(windows), image.shape[0], side_px, side_px)
     sides = (windows[:, 2] - windows[:, 0]).tolist()
-    levels = [max(0, math.floor(math.log2(side / SIDE_PX))) for side in sides]
+    levels = [max(0, math.floor(math.log2(side / side_px))) for side in sides]
     for level in set(levels):
         rows = [row for row, own in enumerate(levels) if own == level]
         small = F.avg_pool2d(image, 2**level, ceil_mode=True) if level else image
-        out[rows] = _sampled(small, windows[rows] / 2**level, pad)
+        out[rows] = _sampled(small, windows[rows] / 2**level, pad, side_px)
     return out
 
 
-def _sampled(image: Tensor, windows: Tensor, pad: str) -> Tensor:
-    part = (torch.arange(SIDE_PX, device=image.device) + 0.5) / SIDE_PX
+def _sampled(image: Tensor, windows: Tensor, pad: str, side_px: int) -> Tensor:
+    part = (torch.arange(side_px, device=image.device) + 0.5) / side_px
     x = windows[:, :1] + part * (windows[:, 2:3] - windows[:, :1])
     y = windows[:, 1:2] + part * (windows[:, 3:] - windows[:, 1:2])
-    shape = len(windows), SIDE_PX, SIDE_PX
+    shape = len(windows), side_px, side_px
     grid = torch.stack(
         [
             (x * (2 / image.shape[2]) - 1)[:, None, :].expand(shape),
             (y * (2 / image.shape[1]) - 1)[:, :, None].expand(shape),
         ],
         dim=-1,
-    ).reshape(1, -1, SIDE_PX, 2)
+    ).reshape(1, -1, side_px, 2)
     seen = F.grid_sample(image[None], grid, padding_mode=pad, align_corners=False)
     return seen.view(-1, *shape).transpose(0, 1)
 
@@ -107,21 +117,24 @@ def dots(points: Tensor, windows: Tensor) -> Tensor:
     return hill[:, 1, :, None] * hill[:, 0, None, :]
 
 
-def inputs_of(colours: Tensor, masks: Tensor, boxes: Tensor, points: Tensor) -> Tensor:
+def inputs_of(
+    colours: Tensor, masks: Tensor, boxes: Tensor, points: Tensor, wider: Tensor
+) -> tuple[Tensor, Tensor]:
     """Put together what the network sees.
 
-    Every window is brought to the same brightness and contrast.
+    Every window is brought to the same brightness and contrast, and with it the wider view.
 
     Args:
         colours: (N, 3, S, S) in [0, 1].
         masks: (N, S, S) in [0, 1].
         boxes: (N, S, S) in [0, 1].
         points: (N, S, S) in [0, 1].
+        wider: (N, 3, V, V) in [0, 1].
 
     Returns:
-        (N, 6, S, S).
+        (N, 6, S, S), and (N, 3, V, V) of the wider view.
     """
     middle = colours.mean(dim=(1, 2, 3), keepdim=True)
     spread = colours.std(dim=(1, 2, 3), keepdim=True).clamp(min=FLAT)
     drawn = torch.stack([masks * 2 - 1, boxes, points], dim=1)
-    return torch.cat([(colours - middle) / spread, drawn], dim=1)
+    return torch.cat([(colours - middle) / spread, drawn], dim=1), (wider - middle) / spread

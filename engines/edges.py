@@ -12,15 +12,26 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engines.closeups import dots, inputs_of, look, rectangles, windows_of
+from engines.closeups import (
+    WIDER_PX,
+    around,
+    dots,
+    inputs_of,
+    look,
+    rectangles,
+    windows_of,
+)
 from engines.pieces import one_piece
 from engines.precision import PRECISIONS, choose_precision, with_weights_in
-from engines.refiner import Refiner
+from engines.refiner import Drawing, Refiner
+from engines.sides import SIDES
 
 Mask = NDArray[np.bool_]
 FrameBox = tuple[int, int, int, int]
 #: A mask inside its tight box, and the box in pixels of the frame.
 Placed = tuple[Mask, FrameBox]
+#: Windows that the network sees at once; bounds memory.
+AT_ONCE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +83,27 @@ class Edges:
         self._one_piece = one_piece
         self._apart = apart
 
-    def draw(self, image: NDArray[np.uint8], outlines: Sequence[Outline]) -> list[Placed]:
+    def draw(
+        self, image: NDArray[np.uint8], outlines: Sequence[Outline], *, mirrored: bool = False
+    ) -> list[Placed]:
         """Return the masks with new edges.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             outlines: Of its objects.
+            mirrored: Whether the network sees each window from eight sides, and the mean of what
+                it draws is taken: eight times the work, for edges that are a little better.
 
         Returns:
             For each (h, w) bool in its tight box, and the box in pixels of the frame. A mask of
             which nothing would be left stays as it was.
         """
-        return self._draw(image, outlines, self._apart)[0] if outlines else []
+        return self._draw(image, outlines, self._apart, mirrored)[0] if outlines else []
 
     def draw_alone(
         self, image: NDArray[np.uint8], outlines: Sequence[Outline], rounds: int = 1
     ) -> tuple[list[Placed], list[float]]:
-        """Return each mask as if it were alone, and how sure the network is of it.
+        """Return each mask as if it were alone, and how good the network takes it to be.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -97,8 +112,7 @@ class Edges:
                 than one pays where masks are poor, such as after a click.
 
         Returns:
-            Masks as `draw`; and the IoU, in [0, 1], that each can be expected to have if the
-            probabilities of the last round are right.
+            Masks as `draw`; and the IoU, in [0, 1], that the network thinks each to have.
         """
         drawn: list[Placed] = []
         sure: list[float] = []
@@ -111,15 +125,21 @@ class Edges:
 
     @torch.inference_mode()
     def _draw(
-        self, image: NDArray[np.uint8], outlines: Sequence[Outline], apart: bool
+        self,
+        image: NDArray[np.uint8],
+        outlines: Sequence[Outline],
+        apart: bool,
+        mirrored: bool = False,
     ) -> tuple[list[Placed], list[float]]:
         boxes = torch.tensor([o.given or o.box for o in outlines], dtype=torch.float32)
         windows = windows_of(boxes)
-        inputs = self._inputs(image, outlines, windows)
-        inputs = inputs.to(self._device, memory_format=torch.channels_last)
-        lower = self._dtype != torch.float32
-        with torch.autocast(inputs.device.type, self._dtype, enabled=lower):
-            logits = self._refiner(inputs).float().cpu()
+        parts = [
+            self._answer(*self._inputs(image, outlines[first:last], windows[first:last]), mirrored)
+            for first in range(0, len(outlines), AT_ONCE)
+            for last in (first + AT_ONCE,)
+        ]
+        logits = torch.cat([part.logits for part in parts])
+        quality = torch.cat([part.quality for part in parts])
         if self._one_piece:
             logits = one_piece(logits)
         height, width = image.shape[:2]
@@ -130,14 +150,37 @@ class Edges:
         if apart:
             _part(drawn)
         found = zip(drawn, outlines, strict=True)
-        return [new.tight() or (old.mask, old.box) for new, old in found], _expected_iou(logits)
+        placed = [new.tight() or (old.mask, old.box) for new, old in found]
+        empty = ~(logits > 0).flatten(1).any(dim=1)
+        sure: list[float] = quality.sigmoid().masked_fill(empty, 0.0).tolist()
+        return placed, sure
+
+    def _answer(self, inputs: Tensor, wider: Tensor, mirrored: bool) -> Drawing:
+        """Ask the network, from one side or from eight."""
+        inputs, wider = (
+            one.to(self._device, memory_format=torch.channels_last) for one in (inputs, wider)
+        )
+        lower = self._dtype != torch.float32
+        with torch.autocast(inputs.device.type, self._dtype, enabled=lower):
+            if not mirrored:
+                logits, quality = self._refiner(inputs, wider)
+                return Drawing(logits.float().cpu(), quality.float().cpu())
+            seen = [self._refiner(turned(inputs), turned(wider)) for turned, _ in SIDES]
+        backs = [back(one.logits.float().cpu()) for (_, back), one in zip(SIDES, seen, strict=True)]
+        quality = torch.stack([one.quality.float().cpu() for one in seen])
+        return Drawing(torch.stack(backs).mean(dim=0), quality.mean(dim=0))
 
     @staticmethod
-    def _inputs(image: NDArray[np.uint8], outlines: Sequence[Outline], windows: Tensor) -> Tensor:
-        x0, y0, x1, y1 = _seen(windows, image.shape)
+    def _inputs(
+        image: NDArray[np.uint8], outlines: Sequence[Outline], windows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        wide = around(windows)
+        x0, y0, x1, y1 = _seen(wide, image.shape)
         pixels = torch.from_numpy(np.ascontiguousarray(image[y0:y1, x0:x1]))
-        colours = pixels.permute(2, 0, 1).float() / 255
-        colours = look(colours, windows - windows.new_tensor([x0, y0, x0, y0]))
+        part = pixels.permute(2, 0, 1).float() / 255
+        corner = windows.new_tensor([x0, y0, x0, y0])
+        colours = look(part, windows - corner)
+        wider = look(part, wide - corner, side_px=WIDER_PX)
         masks = torch.cat(
             [
                 look(
@@ -150,7 +193,7 @@ class Edges:
         )
         given = windows.new_tensor([o.given or (math.nan,) * 4 for o in outlines])
         points = windows.new_tensor([o.point or (math.nan,) * 2 for o in outlines])
-        return inputs_of(colours, masks, rectangles(given, windows), dots(points, windows))
+        return inputs_of(colours, masks, rectangles(given, windows), dots(points, windows), wider)
 
 
 @dataclass(slots=True)
@@ -169,15 +212,6 @@ class _Drawn:
         left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
         box = (int(x + left), int(y + top), int(x + right), int(y + bottom))
         return np.ascontiguousarray(inside[top:bottom, left:right]), box
-
-
-def _expected_iou(logits: Tensor) -> list[float]:
-    """Return the IoU that (N, S, S) logits lead to expect of their masks; 0 of empty ones."""
-    chance, inside = logits.sigmoid(), logits > 0
-    shared = (chance * inside).sum(dim=(1, 2))
-    union = torch.where(inside, 1.0, chance).sum(dim=(1, 2))
-    out: list[float] = (shared / union.clamp(min=1e-6)).tolist()
-    return out
 
 
 def _seen(windows: Tensor, shape: tuple[int, ...]) -> FrameBox:

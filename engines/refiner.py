@@ -3,7 +3,8 @@
 SAM 2's decoder draws a mask on a grid of a quarter of its input: in a frame of 640 px seen at 256
 px, an object of 30 px has three cells. A small network that is shown the object alone, as large as
 any other, draws the edge again where the frame has it (boundary refinement of patches: Tang et al.
-2021, arXiv 2104.05239; a U-Net: Ronneberger et al. 2015, arXiv 1505.04597).
+2021, arXiv 2104.05239; a U-Net: Ronneberger et al. 2015, arXiv 1505.04597), and says how good it
+takes its drawing to be (mask scoring: Huang et al. 2019, arXiv 1903.00241).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +20,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from engines.eight_bit import unpacked
 from engines.errors import ModelError
 
 #: Colours, the mask so far, the box if there is one, the click if there is one.
 CHANNELS = 6
-WIDTHS = (16, 32, 48, 64)
+WIDTHS = (16, 40, 64, 96)
+
+
+class Drawing(NamedTuple):
+    """What the network answers to N windows."""
+
+    logits: Tensor
+    """(N, S, S)."""
+    quality: Tensor
+    """(N,) logits of the IoU that the mask is thought to have."""
 
 
 class _Block(nn.Module):
@@ -45,31 +57,52 @@ class Refiner(nn.Module):
     """The network.
 
     Args:
-        widths: Channels at full, half, quarter and eighth resolution.
+        widths: Channels at full, half, quarter and eighth resolution; four of them.
     """
 
     def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(CHANNELS, widths[0], 3, padding=1)
+        first, deep = widths[0], widths[-1]
+        self.stem = nn.Conv2d(CHANNELS, first, 3, padding=1)
         pairs = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
         self.into = nn.ModuleList(nn.Sequential(_Block(b), _Block(b)) for _, b in pairs)
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
         self.out_of = nn.ModuleList(_Block(a) for a, _ in pairs)
-        self.last = nn.Conv2d(widths[0], 1, 1)
+        self.last = nn.Conv2d(first, 1, 1)
+        self.around = nn.Sequential(
+            nn.Conv2d(3, 24, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(24, deep, 4, stride=2, padding=1),
+        )
+        self.judge = nn.Sequential(nn.Linear(2 * deep + first, 48), nn.ReLU(), nn.Linear(48, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (N, S, S) logits of (N, 6, S, S) windows; S is a multiple of 8."""
+    def forward(self, x: Tensor, around: Tensor) -> Drawing:
+        """Draw.
+
+        Args:
+            x: (N, 6, S, S) windows; S is a multiple of 8.
+            around: (N, 3, S/2, S/2) a wider view.
+        """
         x = self.stem(x)
         passed = []
-        for down, block in zip(self.down, self.into, strict=True):
+        for level, (down, block) in enumerate(zip(self.down, self.into, strict=True)):
             passed.append(x)
-            x = block(down(F.relu(x)))
+            x = down(F.relu(x))
+            if level == len(self.down) - 1:
+                x = x + self.around(around)
+            x = block(x)
+        deep = F.relu(x)
+        pooled = [deep.mean(dim=(2, 3)), deep.amax(dim=(2, 3))]
         for up, block in zip(reversed(self.up), reversed(self.out_of), strict=True):
             x = F.interpolate(up(x), scale_factor=2.0, mode="bilinear", align_corners=False)
             x = block(x + passed.pop())
-        logits: Tensor = self.last(F.relu(x))[:, 0]
-        return logits
+        x = F.relu(x)
+        logits = self.last(x)[:, 0]
+        inside = logits.detach().float().sigmoid()[:, None]
+        mean = (x * inside).sum(dim=(2, 3)) / inside.sum(dim=(2, 3)).clamp(min=1.0)
+        quality = self.judge(torch.cat([*pooled, mean], dim=1))[:, 0]
+        return Drawing(logits, quality)
 
 
 def load_refiner(path: Path) -> Refiner:
@@ -79,7 +112,7 @@ def load_refiner(path: Path) -> Refiner:
         ModelError: The file is none, or of another network.
     """
     try:
-        state = {name: tensor.float() for name, tensor in load_file(path).items()}
+        state = unpacked(load_file(path))
         widths = [state["stem.weight"].shape[0]]
         while f"down.{len(widths) - 1}.weight" in state:
             widths.append(state[f"down.{len(widths) - 1}.weight"].shape[0])

@@ -74,9 +74,10 @@ class TrackerConfig(Section):
     """Drop pieces of at most this area."""
     smooth: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Weight of the last mask where an object hardly moves, against flicker."""
-    refine: bool = False
+    refine: bool | None = None
     """Draw the edges of published masks again at the scale of each object. Needs weights with a
-    refiner, such as those of `micro`, whose refiner knows cells and simple shapes."""
+    refiner, such as those of `micro`, whose refiner knows cells and simple shapes. null: not in
+    films, whose frames come in time; in pictures that stand alone where there is a refiner."""
     replay_steps: Annotated[int, Field(ge=0)] = 0
     """Steps of single objects that a late detection may cost to bring its objects exactly up to
     now; above it they jump there. 0: always jump."""

@@ -86,7 +86,7 @@ class TrackCore:
                 savings=knobs.savings(config),
                 cleanup=knobs.cleanup(config),
             )
-            self._edges = knobs.edges(config, config.refine, config.device)
+            self._edges = knobs.edges(config, bool(config.refine), config.device)
         except ValueError as error:
             raise UsageError(str(error)) from error
         self._tracker.warm_up()

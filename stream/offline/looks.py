@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from statistics import median
 from typing import Final
 
@@ -107,7 +108,17 @@ def segment_hints(
         }
         closer = {i: view for i, view in closer.items() if view != views[i]}
         found |= _look(sight, image, hints, closer)
-    return [_object(i, found[i]) for i in sorted(found)]
+    return _drawn(sight, image, hints, found)
+
+
+def _drawn(
+    sight: Sight, image: Pixels, hints: Mapping[int, Hint], found: Mapping[int, Piece]
+) -> list[TrackedObject]:
+    """Draw the edges of what was found in views, in the whole image."""
+    seen = {i: Seen(p.label, p.score, p.mask, p.box) for i, p in found.items()}
+    drawn = sight.draw(image, seen, hints)
+    finer = {i: replace(found[i], mask=one.mask, box=one.box) for i, one in drawn.items()}
+    return [_object(i, finer[i]) for i in sorted(finer)]
 
 
 def _found(sight: Sight, image: Pixels, view: Rect) -> list[Piece]:

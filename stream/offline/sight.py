@@ -55,6 +55,11 @@ class Sight(Protocol):
     def segment(self, image: Pixels, hints: Mapping[int, Hint]) -> dict[int, Seen]:
         """Return the mask of each hint."""
 
+    def draw(
+        self, image: Pixels, seen: Mapping[int, Seen], hints: Mapping[int, Hint]
+    ) -> dict[int, Seen]:
+        """Return what hints gave with finer edges, where that is asked for."""
+
 
 class ModelSight:
     """The models of a configuration, as a run has them.
@@ -134,6 +139,18 @@ class ModelSight:
                 seen[name] = Seen(self._label, score, mask, box)
                 self._tracker.remove_object(name)
         self._tracker.reset()
+        return seen
+
+    def draw(
+        self, image: Pixels, seen: Mapping[int, Seen], hints: Mapping[int, Hint]
+    ) -> dict[int, Seen]:
+        """Return what hints gave with finer edges, where that is asked for.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; all of it, since what lies around tells as well.
+            seen: Of the hints of the same names.
+            hints: A box or a point each.
+        """
         drawn = self._drawn_again(image, list(seen.values()), [hints[i] for i in seen])
         return dict(zip(seen, drawn, strict=True))
 
@@ -155,7 +172,7 @@ class ModelSight:
             Outline(seen[row].mask, seen[row].box, said[row].box, said[row].point) for row in rows
         ]
         drawn = list(seen)
-        again = draw_pointed(self._edges, image, outlines)
+        again = draw_pointed(self._edges, image, outlines, mirrored=bool(hints))
         for row, (mask, box) in zip(rows, again, strict=True):
             drawn[row] = replace(seen[row], mask=mask, box=box)
         return drawn

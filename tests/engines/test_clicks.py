@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from engines.clicks import SIZES, disc, draw_pointed
 from engines.edges import Edges, Outline, Placed
@@ -72,17 +70,12 @@ def test_the_drawing_that_the_network_believes_most_stays(part: float) -> None:
         assert iou(painted(*place), painted(outline.mask, outline.box)) > 0.95
 
 
-@pytest.mark.parametrize("strength", [0.5, 3.0, 9.0])
-def test_how_sure_it_is_says_its_probabilities(strength: float) -> None:
-    """Of a mask with p inside and 1 - p outside, of the part f of the window."""
-
-    def rule(x: Tensor) -> Tensor:
-        return torch.where(x[:, 3] > 0, strength, -strength)
-
-    outline = true_disc(80, 60, 20.0)
-    _, (sure,) = edges(rule).draw_alone(IMAGE, [outline])
-    p, f = 1 / (1 + math.exp(-strength)), math.pi / 16
-    assert sure == pytest.approx(f * p / (f + (1 - f) * (1 - p)), abs=0.02)
+def test_the_mask_that_there_was_stays_where_it_is_the_best() -> None:
+    crescent = true_disc(80, 60, 20.0)
+    crescent.mask[:, :20] = False
+    clicked = replace(crescent, point=(90.0, 60.0))
+    found = draw_pointed(Sure(float(crescent.mask.sum())), IMAGE, [clicked])
+    assert iou(painted(*found[0]), painted(crescent.mask, crescent.box)) > 0.95
 
 
 def test_neighbours_that_were_clicked_stay_apart() -> None:

@@ -13,10 +13,20 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from engines.closeups import SIDE_PX, dots, look, rectangles, windows_of
-from engines.edges import Edges, Outline
+from engines.closeups import (
+    SIDE_PX,
+    WIDER,
+    WIDER_PX,
+    around,
+    dots,
+    look,
+    rectangles,
+    windows_of,
+)
+from engines.edges import AT_ONCE, Edges, Outline
+from engines.eight_bit import packed
 from engines.errors import ModelError
-from engines.refiner import Refiner, load_refiner
+from engines.refiner import Drawing, Refiner, load_refiner
 from engines.registry import load_edges, refiner_path
 
 IMAGE = np.zeros((120, 160, 3), np.uint8)
@@ -28,9 +38,13 @@ class Told(nn.Module):
     def __init__(self, rule: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.rule = rule
+        self.wider: list[Tensor] = []
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.rule(x)
+    def forward(self, x: Tensor, wider: Tensor) -> Drawing:
+        """Draw by the rule; the judge believes in what is large."""
+        self.wider.append(wider)
+        logits = self.rule(x)
+        return Drawing(logits, (logits > 0).flatten(1).float().mean(dim=1))
 
 
 def same_mask(x: Tensor) -> Tensor:
@@ -193,13 +207,71 @@ def test_a_second_round_looks_around_what_the_first_one_drew() -> None:
     assert seen[1:] == pytest.approx([seen[1]] * 3, rel=0.3)  # each time as large in its window
 
 
+def test_a_wider_view_is_shown_too() -> None:
+    """What lies beyond the window is seen there, where it is."""
+    image = IMAGE.copy()
+    image[50:70, 120:140] = 255
+    drawing = edges()
+    outline = disc(80, 60, 16.0)  # its window ends at 112, the wider view at 160
+    drawing.draw(image, [outline])
+    (wider,) = drawing._refiner.wider
+    assert wider.shape == (1, 3, WIDER_PX, WIDER_PX)
+    bright = wider[0].mean(dim=0) > wider.mean()
+    columns = bright.any(dim=0).nonzero()[:, 0] + 0.5
+    at = 80 + (columns / WIDER_PX - 0.5) * 64 * WIDER
+    assert 118 < float(at.min()) < 126
+    assert 134 < float(at.max()) < 142
+
+
+def test_a_wider_view_has_the_same_middle() -> None:
+    windows = torch.tensor([[10.0, 20.0, 30.0, 40.0]])
+    reach = 10 * WIDER
+    assert around(windows).tolist() == [[20 - reach, 30 - reach, 20 + reach, 30 + reach]]
+
+
+def test_from_eight_sides_each_is_brought_back() -> None:
+    """A network that draws what it sees gives the same from all sides, in a lopsided window."""
+    bent = np.zeros((30, 25), bool)
+    bent[:, :6] = bent[24:] = True
+    outline = Outline(bent, (70, 30, 95, 60))
+    for mirrored in (False, True):
+        mask, box = edges().draw(IMAGE, [outline], mirrored=mirrored)[0]
+        assert iou(painted(mask, box), painted(bent, outline.box)) > 0.9
+
+
+def test_many_windows_are_seen_in_parts() -> None:
+    outlines = [disc(20 + n % 100, 60, 6.0 + n % 3) for n in range(AT_ONCE + 3)]
+    found, sure = edges().draw_alone(IMAGE, outlines)
+    assert len(found) == len(sure) == len(outlines)
+    for (mask, box), outline in zip(found, outlines, strict=True):
+        assert iou(painted(mask, box), painted(outline.mask, outline.box)) > 0.9
+
+
+def test_it_says_how_good_it_takes_its_drawing_to_be() -> None:
+    def half(x: Tensor) -> Tensor:
+        return torch.where(torch.arange(SIDE_PX) < SIDE_PX // 2, 1.0, -1.0).expand_as(x[:, 3])
+
+    _, (sure,) = edges(half).draw_alone(IMAGE, [disc(80, 60, 20.0)])
+    assert sure == pytest.approx(1 / (1 + np.exp(-0.5)))
+    _, (sure,) = edges(lambda x: torch.full_like(x[:, 3], -1.0)).draw_alone(
+        IMAGE, [disc(80, 60, 20.0)]
+    )
+    assert sure == 0.0
+
+
 def test_a_file_is_read_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    refiner = Refiner((4, 8, 8)).eval()
+    refiner = Refiner((4, 8, 8, 8)).eval()
     path = tmp_path / "maskcast_refiner.safetensors"
     save_file(refiner.state_dict(), path)
-    x = torch.randn(2, 6, SIDE_PX, SIDE_PX)
-    assert torch.equal(load_refiner(path)(x), refiner(x))
+    x, wider = torch.randn(2, 6, SIDE_PX, SIDE_PX), torch.randn(2, 3, WIDER_PX, WIDER_PX)
+    with torch.inference_mode():
+        own = refiner(x, wider)
+        for mine, other in zip(load_refiner(path)(x, wider), own, strict=True):
+            assert torch.equal(mine, other)
+        save_file(packed(refiner.state_dict()), path)
+        for mine, other in zip(load_refiner(path)(x, wider), own, strict=True):
+            torch.testing.assert_close(mine, other, atol=0.02 * float(other.abs().max()), rtol=0.0)
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(ModelError, match="not the weights of a refiner"):
         load_refiner(path)
@@ -207,7 +279,7 @@ def test_a_file_is_read_back(tmp_path: Path) -> None:
 
 def test_it_lies_beside_weights_or_in_the_package(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    state = Refiner((4, 8, 8)).state_dict()
+    state = Refiner((4, 8, 8, 8)).state_dict()
     for folder, name, weights in (
         ("trained", "maskcast_refiner.safetensors", "trained"),
         ("named", "own_refiner.safetensors", "named/own_sam2.safetensors"),

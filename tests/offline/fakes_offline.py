@@ -54,6 +54,15 @@ class BrightSight:
             out[name] = Seen("object", 0.8, *crop_mask(hit[0] if hit else image[:, :, 0] > 999))
         return out
 
+    def draw(
+        self, image: Pixels, seen: Mapping[int, Seen], hints: Mapping[int, Hint]
+    ) -> dict[int, Seen]:
+        assert all((one.mask.size > 0) and name in hints for name, one in seen.items())
+        assert all(
+            one.box[2] <= image.shape[1] and one.box[3] <= image.shape[0] for one in seen.values()
+        )
+        return dict(seen)
+
 
 class FollowingTracker:
     """Follows what was prompted: the bright piece that overlaps its last mask. Asks every frame."""

@@ -12,7 +12,7 @@ from engines.edges import Edges, Outline, Placed
 from stream.config import check
 from stream.core import knobs
 from stream.offline.prompts import Hint
-from stream.offline.sight import ModelSight
+from stream.offline.sight import ModelSight, Seen
 
 
 class Noting(Edges):
@@ -21,7 +21,9 @@ class Noting(Edges):
     def __init__(self) -> None:
         self.told: list[list[Outline]] = []
 
-    def draw(self, image: np.ndarray, outlines: Sequence[Outline], *_: object) -> list[Placed]:
+    def draw(
+        self, image: np.ndarray, outlines: Sequence[Outline], *, mirrored: bool = False
+    ) -> list[Placed]:
         self.told += [list(outlines)] if outlines else []
         return [(outline.mask, outline.box) for outline in outlines]
 
@@ -39,8 +41,10 @@ def bright_disc() -> tuple[np.ndarray, np.ndarray]:
     return (image + noise).astype(np.uint8), true
 
 
-def sight(refine: bool) -> ModelSight:
-    return ModelSight(check({"tracker": {"refine": refine, "precision": "fp32"}}), with_texts=False)
+def segmented(refine: bool | None, image: np.ndarray, hint: Hint) -> Seen:
+    config = check({"tracker": {"refine": refine, "precision": "fp32"}})
+    sight = ModelSight(config, with_texts=False)
+    return sight.draw(image, sight.segment(image, {7: hint}), {7: hint})[7]
 
 
 BOX = Hint(box=(112.0, 72.0, 148.0, 108.0))
@@ -50,12 +54,12 @@ def test_it_is_told_the_box_or_the_click(monkeypatch: pytest.MonkeyPatch) -> Non
     edges = Noting()
     monkeypatch.setattr(knobs, "edges", lambda *_: edges)
     image, _ = bright_disc()
-    sight(True).segment(image, {1: BOX})
-    sight(True).segment(image, {1: Hint(point=(130.5, 90.5))})
+    segmented(True, image, BOX)
+    segmented(True, image, Hint(point=(130.5, 90.5)))
     boxed, tried, chosen = edges.told
     assert [(one.given, one.point) for one in boxed] == [(BOX.box, None)]
     assert {(one.given, one.point) for one in (*tried, *chosen)} == {(None, (130.5, 90.5))}
-    assert (len(tried), len(chosen)) == (len(SIZES), 1)
+    assert (len(tried), len(chosen)) == (1 + len(SIZES), 1)
 
 
 @pytest.mark.parametrize("hint", [BOX, Hint(point=(130.5, 90.5))])
@@ -63,10 +67,18 @@ def test_the_mask_is_nearer_to_the_truth(hint: Hint) -> None:
     image, true = bright_disc()
     found = {}
     for refine in (False, True):
-        seen = sight(refine).segment(image, {7: hint})[7]
+        seen = segmented(refine, image, hint)
         x0, y0, x1, y1 = seen.box
         whole = np.zeros(true.shape, bool)
         whole[y0:y1, x0:x1] = seen.mask
         found[refine] = (whole & true).sum() / (whole | true).sum()
     assert found[True] > found[False]
     assert found[True] > 0.93
+
+
+def test_single_pictures_are_drawn_again_unless_that_is_refused() -> None:
+    image, _ = bright_disc()
+    unsaid, asked, refused = (segmented(refine, image, BOX) for refine in (None, True, False))
+    assert unsaid.box == asked.box
+    assert (unsaid.mask == asked.mask).all()
+    assert unsaid.mask.shape != refused.mask.shape or (unsaid.mask != refused.mask).any()

@@ -8,12 +8,16 @@ prediction to no-regret online learning").
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from engines.closeups import OBJECT_PART, SIDE_PX, dots, inputs_of, look, rectangles, windows_of
-from train.micro.refining import Examples
+from engines.closeups import OBJECT_PART, SIDE_PX, look, windows_of
+from train.micro.refining import Examples, covers, seen
+
+#: What changes with the window.
+CHANGING: Final = ("inputs", "wider", "target", "areas", "windows")
 
 
 def seen_again(examples: Examples, rows: Tensor, logits: Tensor) -> Examples:
@@ -28,29 +32,25 @@ def seen_again(examples: Examples, rows: Tensor, logits: Tensor) -> Examples:
         The M examples as the next round sees them.
     """
     before = examples.windows[rows]
-    side = before[:, 2:3] - before[:, :1]
+    cell = (before[:, 2:3] - before[:, :1]) / SIDE_PX
     masks = (logits > 0).float().cpu()
-    windows = windows_of(_boxes(masks) * side / SIDE_PX + before[:, [0, 1, 0, 1]])
-    in_cells = (windows - before[:, [0, 1, 0, 1]]) / side * SIDE_PX
+    windows = windows_of(_boxes(masks > 0) * cell + before[:, :2].repeat(1, 2))
+    # The windows of the second look in cells of the first.
+    in_cells = (windows - before[:, :2].repeat(1, 2)) / cell
     pairs = zip(masks, in_cells, strict=True)
-    own = [look(mask[None], cells[None], "zeros") for mask, cells in pairs]
-    places = examples.places[rows]
-    colours = torch.empty(len(rows), 3, SIDE_PX, SIDE_PX)
-    target = torch.empty(len(rows), SIDE_PX, SIDE_PX)
-    for picture in sorted(set(places[:, 0].tolist())):
-        there = (places[:, 0] == picture).nonzero()[:, 0]
-        colours[there] = look(examples.pictures[picture], windows[there])
-        for row in there.tolist():
-            true = (examples.ids[picture] == places[row, 1]).float()
-            target[row] = look(true[None], windows[row : row + 1], "zeros")[0, 0]
+    own = torch.cat([look(mask[None], cells[None], "zeros") for mask, cells in pairs])[:, 0]
+    patches = [examples.patches[row] for row in rows.tolist()]
+    target, _ = covers(patches, windows)
     given, clicks = examples.given[rows], examples.clicks[rows]
-    inputs = inputs_of(
-        colours, torch.cat(own)[:, 0], rectangles(given, windows), dots(clicks, windows)
-    )
-    return replace(
-        examples, inputs=inputs, target=target, windows=windows, clicks=clicks, given=given,
-        places=places,
-    )  # fmt: skip
+    return seen(patches, windows, own, target, given, clicks)
+
+
+def replaced(examples: Examples, rows: Tensor, others: Examples) -> Examples:
+    """Return examples with M others in the place of these (M,) rows."""
+    out = {name: getattr(examples, name).clone() for name in CHANGING}
+    for name, tensor in out.items():
+        tensor[rows] = getattr(others, name)
+    return replace(examples, **out)
 
 
 def _boxes(masks: Tensor) -> Tensor:

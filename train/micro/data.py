@@ -9,11 +9,13 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import find_objects
 
 from train.readers.split import held_out
 
@@ -43,6 +45,11 @@ class Still:
     image: Bytes
     ids: Ids
     kind: str
+
+    @cached_property
+    def places(self) -> list[tuple[slice, ...] | None]:
+        """Rows and columns of each id from 1 on; None for those that are not there."""
+        return list(find_objects(self.ids.astype(np.int32)))
 
 
 @dataclass(frozen=True)

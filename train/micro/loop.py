@@ -84,7 +84,7 @@ def train(
         _draw(folder)
     done = trainer.step >= steps
     if first and done:
-        digest = export_weights(trainer.average.shadow, folder / "weights.safetensors")
+        digest = export_weights(trainer.kept(), folder / "weights.safetensors")
         for name, weights in trainer.kept_heads().items():
             export_weights(weights, folder / f"{name}.safetensors", {MADE_FOR: digest})
     trainer.ranks.wait()

@@ -177,7 +177,8 @@ def _segmenter(run: Run, ranks: Ranks) -> bool:
 
 def _refiner(run: Run, ranks: Ranks) -> bool:
     def begin() -> tuple[Trainer, Look]:
-        pool, held_out = _pools(run, run.recipe.refiner.film_share)
+        part = run.recipe.refiner
+        pool, held_out = _pools(run, part.film_share, part.evenness)
         trainer = RefinerTrainer(pool, run.recipe.refiner, run.recipe.seed, ranks)
         return trainer, RefinerLook(held_out)
 
@@ -196,10 +197,10 @@ def _clip(run: Run, ranks: Ranks) -> bool:
     return _trained(run, ranks, "clip", "CLIP", begin)
 
 
-def _pools(run: Run, film_share: float) -> tuple[Pool, Pool]:
+def _pools(run: Run, film_share: float, evenness: float = 0.5) -> tuple[Pool, Pool]:
     """What is trained on, and the real images that are not."""
     percent = run.recipe.held_out
-    pool = load_pool(run.data, run.out / "films", False, percent, film_share)
+    pool = load_pool(run.data, run.out / "films", False, percent, film_share, evenness)
     return pool, load_pool(run.data, None, True, percent)
 
 

@@ -38,14 +38,21 @@ class Pool:
         stills: grouped by kind, so that rare kinds are drawn as often as common ones.
         films: drawn films; may be empty.
         film_share: probability that a clip comes from a film, if there are any.
+        evenness: power of a kind's number of images that it is drawn by; 0: all kinds alike.
     """
 
-    def __init__(self, stills: list[Still], films: list[Film], film_share: float = 0.35) -> None:
+    def __init__(
+        self,
+        stills: list[Still],
+        films: list[Film],
+        film_share: float = 0.35,
+        evenness: float = 0.5,
+    ) -> None:
         self.groups: dict[str, list[Still]] = {}
         for still in stills:
             self.groups.setdefault(still.kind, []).append(still)
         self.kinds = sorted(self.groups)
-        weights = np.array([len(self.groups[k]) for k in self.kinds], np.float64) ** 0.5
+        weights = np.array([len(self.groups[k]) for k in self.kinds], np.float64) ** evenness
         self.weights = weights / weights.sum() if len(weights) else weights
         self.films, self.film_share = films, film_share
 
@@ -70,6 +77,21 @@ class Pool:
         still = self.still(rng)
         donor = self.still(rng) if rng.random() < (0.5 if frames > 1 else 0.25) else None
         return clip_from_still(still, frames, SIZE, rng, donor)
+
+    def picture(self, rng: np.random.Generator, shape_share: float = 0.0) -> Still:
+        """A random picture as it is: real, drawn shapes, or a frame of a drawn film.
+
+        Args:
+            rng: the only source of randomness.
+            shape_share: probability that it shows drawn shapes.
+        """
+        if shape_share > 0 and rng.random() < shape_share:
+            return shapes_still(rng)
+        if self.films and (not self.groups or rng.random() < self.film_share):
+            film = self.films[int(rng.integers(len(self.films)))]
+            at = int(rng.integers(len(film.ids)))
+            return Still("film", film.images[at], film.ids[at], "film")
+        return self.still(rng)
 
     def _from_film(self, frames: int, rng: np.random.Generator) -> Clip:
         film = self.films[int(rng.integers(len(self.films)))]
@@ -97,7 +119,12 @@ def shapes_still(rng: np.random.Generator) -> Still:
 
 
 def load_pool(
-    data: Path, films: Path | None, held_out: bool, percent: int, film_share: float = 0.35
+    data: Path,
+    films: Path | None,
+    held_out: bool,
+    percent: int,
+    film_share: float = 0.35,
+    evenness: float = 0.5,
 ) -> Pool:
     """Read the training (or the held-out) part of all sources.
 
@@ -107,12 +134,13 @@ def load_pool(
         held_out: which side of the split.
         percent: size of the side that is never trained on.
         film_share: of what is drawn from the pool.
+        evenness: as for `Pool`.
     """
     nuclei = read_dsb2018(data / "dsb2018_nuclei")
     stills = [s for s in nuclei if is_held_out(s.name, percent) == held_out]
     if not held_out and (data / "laptrack_crops").is_dir():
         stills += read_laptrack(data / "laptrack_crops")
-    return Pool(stills, read_films(films, held_out) if films else [], film_share)
+    return Pool(stills, read_films(films, held_out) if films else [], film_share, evenness)
 
 
 def read_films(folder: Path, held_out: bool) -> list[Film]:

@@ -70,21 +70,22 @@ class Segmenter(Section):
 class RefinerPart(Section):
     """The network that draws the edges of masks again."""
 
-    steps: AtLeastOne = 16000
+    steps: AtLeastOne = 11000
     rate: Positive = 2e-3
     warmup: Count = 100
-    second_round: Count = 10000
-    """From this step on, beginning with the averaged weights, the rate rises and falls once more,
-    and half of what was clicked is seen as the network itself drew it."""
-    second_rate: Positive = 1e-3
+    own_from: Count = 1500
+    """From this step on half of what was clicked is seen as the network itself drew it, and a
+    quarter as it drew that again."""
     pictures: AtLeastOne = 8
     """Pictures of a step."""
-    objects: AtLeastOne = 8
-    """Objects of each of them."""
-    shape_share: Share = 0.2
+    objects: AtLeastOne = 4
+    """Objects of each of them, each seen twice."""
+    shape_share: Share = 0.15
     """Of the pictures that are coloured shapes."""
-    film_share: Share = 0.25
+    film_share: Share = 0.2
     """Of the other pictures that are drawn films."""
+    evenness: Share = 0.6
+    """Power of a kind's number of images that it is drawn by; 0: all kinds alike."""
     average: Decay = 0.998
 
 

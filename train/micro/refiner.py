@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +11,18 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from engines.refiner import Refiner
-from train.micro.again import seen_again
+from engines.eight_bit import packed
+from engines.refiner import Drawing, Refiner
+from train.micro.again import replaced, seen_again
+from train.micro.patches import Patch, patches_of
 from train.micro.pool import Pool
 from train.micro.recipe import RefinerPart
 from train.micro.refining import Examples, examples_of
 from train.micro.trainer import Schedule, Trainer
 from train.ranks import Ranks
 
-#: Weight of the Dice loss beside the cross-entropy of cells.
-DICE = 0.5
+#: Weights of the Dice loss and of the judge's beside the cross-entropy of cells.
+DICE, JUDGE = 0.5, 0.2
 
 
 class RefinerTrainer(Trainer):
@@ -38,48 +39,73 @@ class RefinerTrainer(Trainer):
         self.pool, self.recipe = pool, recipe
         torch.manual_seed(seed)
         model = Refiner().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        second_round = recipe.second_round if recipe.second_round < recipe.steps else 0
-        schedule = Schedule(
-            recipe.steps, recipe.rate, recipe.warmup, 0.02, recipe.average,
-            second_round, recipe.second_rate,
-        )  # fmt: skip
+        schedule = Schedule(recipe.steps, recipe.rate, recipe.warmup, 0.02, recipe.average)
         super().__init__(model, nn.ModuleDict(), schedule, seed, ranks)
+
+    def kept(self) -> dict[str, Tensor]:
+        """The averaged weights, in eight bits."""
+        return packed(self.average.shadow)
 
     def draw(self, step: int) -> Examples:
         """Windows of as many pictures as the recipe says."""
         rng = np.random.default_rng((self.seed, step, self.ranks.rank, 2))
-        while True:
-            clips = [
-                self.pool.clip(1, rng, self.recipe.shape_share) for _ in range(self.recipe.pictures)
-            ]
-            if (found := examples_of(clips, self.recipe.objects, rng)) is not None:
-                return found
+        patches: list[Patch] = []
+        while not patches:
+            for _ in range(self.recipe.pictures):
+                still = self.pool.picture(rng, self.recipe.shape_share)
+                patches += patches_of(still, self.recipe.objects, rng)
+        # Cutting costs more than looking: each is seen twice, each time another way.
+        return examples_of(patches * 2, rng)
 
     def loss(self, batch: Examples) -> tuple[Tensor, dict[str, float]]:
-        """Cross-entropy of cells, and Dice."""
-        device = self.ranks.device
+        """Cross-entropy of cells, Dice, and how well the judge knew."""
         batch = self._with_own(batch)
-        inputs = batch.inputs.to(device, memory_format=torch.channels_last)
-        target = batch.target.to(device)
-        logits = self.model(inputs).float()
+        target, areas = batch.target.to(self.ranks.device), batch.areas.to(self.ranks.device)
+        drawing = self._drawn(batch.inputs, batch.wider)
+        logits = drawing.logits.float()
         cells = F.binary_cross_entropy_with_logits(logits, target)
         chance = logits.sigmoid()
         both = (chance * target).sum(dim=(1, 2))
-        sizes = chance.sum(dim=(1, 2)) + target.sum(dim=(1, 2))
+        sizes = chance.sum(dim=(1, 2)) + areas
         dice = (1 - (2 * both + 1) / (sizes + 1)).mean()
-        return cells + DICE * dice, {"cells": float(cells.detach()), "dice": float(dice.detach())}
+        judge = F.binary_cross_entropy_with_logits(
+            drawing.quality.float(), _found(logits.detach(), target, areas)
+        )
+        parts = {"cells": cells, "dice": dice, "judge": judge}
+        total = cells + DICE * dice + JUDGE * judge
+        return total, {name: float(part.detach()) for name, part in parts.items()}
+
+    def _drawn(self, inputs: Tensor, wider: Tensor) -> Drawing:
+        device = self.ranks.device
+        drawing: Drawing = self.model(
+            inputs.to(device, memory_format=torch.channels_last),
+            wider.to(device, memory_format=torch.channels_last),
+        )
+        return drawing
 
     def _with_own(self, batch: Examples) -> Examples:
-        """Put in place of every second clicked object what the network drew of it just now."""
+        """Put in place of every second clicked object what the network drew of it just now.
+
+        Every second of these is what it drew around that once more.
+        """
         rows = batch.clicked()[::2]
-        if self.step < self.recipe.second_round or not len(rows):
+        if self.step < self.recipe.own_from or not len(rows):
             return batch
+        batch = self._again(batch, rows)
+        return self._again(batch, rows[::2])
+
+    def _again(self, batch: Examples, rows: Tensor) -> Examples:
         with torch.no_grad():
-            logits = self.model(batch.inputs[rows].to(self.ranks.device)).float()
-        again = seen_again(batch, rows, logits)
-        inputs, target = batch.inputs.clone(), batch.target.clone()
-        inputs[rows], target[rows] = again.inputs, again.target
-        return replace(batch, inputs=inputs, target=target)
+            logits = self._drawn(batch.inputs[rows], batch.wider[rows]).logits.float()
+        return replaced(batch, rows, seen_again(batch, rows, logits))
+
+
+def _found(logits: Tensor, target: Tensor, areas: Tensor) -> Tensor:
+    """(N,) IoU of drawn masks and whole objects."""
+    inside = (logits > 0).float()
+    shared = (inside * target).sum(dim=(1, 2))
+    union = inside.sum(dim=(1, 2)) + areas - shared
+    return (shared / union.clamp(min=1.0)).clamp(0, 1)
 
 
 class RefinerLook:
@@ -87,15 +113,16 @@ class RefinerLook:
 
     Args:
         pool: held-out pictures.
-        batches: of how many pictures.
+        pictures: how many of them.
     """
 
-    def __init__(self, pool: Pool, batches: int = 6) -> None:
+    def __init__(self, pool: Pool, pictures: int = 60) -> None:
         rng = np.random.default_rng(6)
-        clips = (
-            [[pool.clip(1, rng) for _ in range(12)] for _ in range(batches)] if pool.kinds else []
-        )
-        self._examples = [one for some in clips if (one := examples_of(some, 6, rng)) is not None]
+        self._examples = []
+        for _ in range(pictures // 12 if pool.kinds else 0):
+            patches = [one for _ in range(12) for one in patches_of(pool.still(rng), 6, rng)]
+            if patches:
+                self._examples.append(examples_of(patches, rng))
         self._model = Refiner()
 
     def __call__(self, trainer: Trainer, folder: Path) -> Mapping[str, float]:
@@ -103,19 +130,24 @@ class RefinerLook:
         if not self._examples:
             return {}
         self._model.load_state_dict({k: v.cpu() for k, v in trainer.average.shadow.items()})
-        before, after, boxed, bare = [], [], [], []
+        before, after, boxed, bare, far = [], [], [], [], []
         for examples in self._examples:
             with torch.inference_mode():
-                found = self._model(examples.inputs) > 0
-            true = examples.target > 0.5
-            before.append(_iou(examples.inputs[:, 3] > 0, true))
-            after.append(_iou(found, true))
-            boxed.append(examples.inputs[:, 4].flatten(1).any(dim=1))
-            bare.append(examples.inputs[:, 5].flatten(1).any(dim=1))
+                drawing = self._model(examples.inputs, examples.wider)
+                rows, logits = examples.clicked(), drawing.logits
+                again = replaced(examples, rows, seen_again(examples, rows, logits[rows]))
+                twice = self._model(again.inputs, again.wider).logits
+            before.append(_found(examples.inputs[:, 3], examples.target, examples.areas))
+            after.append(_found(twice, again.target, again.areas))
+            there = _found(logits, examples.target, examples.areas)
+            far.append((drawing.quality.sigmoid() - there).abs())
+            boxed.append(~examples.given[:, 0].isnan())
+            bare.append(torch.isin(torch.arange(len(logits)), rows))
         self._draw(trainer, folder)
         iou, by_box, by_click = torch.cat(after), torch.cat(boxed), torch.cat(bare)
-        ways = {"box": by_box, "click": by_click & ~by_box, "mask": ~by_box & ~by_click}
+        ways = {"box": by_box, "click": by_click, "mask": ~by_box & ~by_click}
         found = {f"held_out_{way}_iou": float(iou[rows].mean()) for way, rows in ways.items()}
+        found["held_out_judge_error"] = float(torch.cat(far).mean())
         return {"held_out_before_iou": float(torch.cat(before).mean()), **found}
 
     def _draw(self, trainer: Trainer, folder: Path) -> None:
@@ -123,7 +155,7 @@ class RefinerLook:
         examples = self._examples[0]
         inputs = examples.inputs[:16]
         with torch.inference_mode():
-            found = self._model(inputs) > 0
+            found = self._model(inputs, examples.wider[:16]).logits > 0
         colours = (inputs[:, :3] * 0.2 + 0.5).clamp(0, 1)
         marked = colours.clone()
         marked[:, 0] = torch.where(inputs[:, 3] > 0, 1.0, marked[:, 0])
@@ -135,7 +167,3 @@ class RefinerLook:
         path = folder / "samples" / f"step_{trainer.step:06d}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(picture).save(path)
-
-
-def _iou(one: Tensor, other: Tensor) -> Tensor:
-    return (one & other).sum(dim=(1, 2)) / (one | other).sum(dim=(1, 2)).clamp(min=1)

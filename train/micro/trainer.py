@@ -116,6 +116,10 @@ class Trainer(ABC):
             "heads_average": self.heads_average.shadow,
         }
 
+    def kept(self) -> dict[str, Tensor]:
+        """What is exported as the weights."""
+        return self.average.shadow
+
     def kept_heads(self) -> dict[str, dict[str, Tensor]]:
         """Heads that are exported beside the weights, by the names of their files."""
         return {}
