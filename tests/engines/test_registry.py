@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
 from engines import registry
 from engines.errors import ModelError
+from engines.registry.places import WEIGHTS_DIR
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +78,13 @@ def test_a_device_that_is_not_here_is_said(
 def test_the_clip_that_belongs_beside_a_model() -> None:
     assert registry.default_clip("micro") == "micro"
     assert registry.default_clip("sam2.1-large") == "ViT-B-32/laion2b_s34b_b79k"
+
+
+def test_the_packaged_models_are_what_their_sums_say_and_small() -> None:
+    lines = (WEIGHTS_DIR / "SHA256SUMS").read_text("utf-8").splitlines()
+    sums = dict(reversed(line.split("  ")) for line in lines)
+    files = sorted(WEIGHTS_DIR.glob("*.safetensors"))
+    assert sorted(sums) == [path.name for path in files]
+    for path in files:
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == sums[path.name], path.name
+    assert sum(path.stat().st_size for path in files) <= 16_000_000

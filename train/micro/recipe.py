@@ -70,7 +70,7 @@ class Segmenter(Section):
 class RefinerPart(Section):
     """The network that draws the edges of masks again."""
 
-    steps: AtLeastOne = 11000
+    steps: AtLeastOne = 9500
     rate: Positive = 2e-3
     warmup: Count = 100
     own_from: Count = 1500
