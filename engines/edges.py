@@ -176,7 +176,7 @@ class Edges:
     ) -> tuple[Tensor, Tensor]:
         wide = around(windows)
         x0, y0, x1, y1 = _seen(wide, image.shape)
-        pixels = torch.from_numpy(np.ascontiguousarray(image[y0:y1, x0:x1]))
+        pixels = torch.from_numpy(image[y0:y1, x0:x1].copy())
         part = pixels.permute(2, 0, 1).float() / 255
         corner = windows.new_tensor([x0, y0, x0, y0])
         colours = look(part, windows - corner)
