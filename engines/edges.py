@@ -134,9 +134,8 @@ class Edges:
         boxes = torch.tensor([o.given or o.box for o in outlines], dtype=torch.float32)
         windows = windows_of(boxes)
         parts = [
-            self._answer(*self._inputs(image, outlines[first:last], windows[first:last]), mirrored)
-            for first in range(0, len(outlines), AT_ONCE)
-            for last in (first + AT_ONCE,)
+            self._answer(*self._inputs(image, outlines[some], windows[some]), mirrored)
+            for some in (slice(n, n + AT_ONCE) for n in range(0, len(outlines), AT_ONCE))
         ]
         logits = torch.cat([part.logits for part in parts])
         quality = torch.cat([part.quality for part in parts])
