@@ -43,7 +43,8 @@ class DetectorSettings:
     nms_iou: float = 0.5
     contained: float = 0.8
     min_probability: float = 0.0
-    """Lowest probability of the label alone, whatever the mask's quality."""
+    """Lowest probability of the label alone, whatever the mask's quality; not asked of texts that
+    were held against others (`engines.contrasts`)."""
     min_score: float = 0.4
     min_area_px: int = 30
     """In frame pixels."""

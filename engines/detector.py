@@ -30,7 +30,7 @@ from engines.findings import Words, findings, mask_side
 from engines.pieces import one_piece
 from engines.proposals import coverage
 from engines.redrawn import Redrawn, once, redraw
-from engines.scoring import calibrate, final_score, sigmoid_bias
+from engines.scoring import NO_RIVALS, Rivals, calibrate, final_score, sigmoid_bias
 from engines.shown import Shown, shown_mask
 from engines.texts import TextBank
 from engines.verification import Question, verify
@@ -236,14 +236,25 @@ class TextDetector:
             wanted = self._bank.embed(asked).to(self.device)
         else:
             wanted = other[:0]
+        rivals = self._rivals(asked)
         question = Question(
             asked=wanted,
             against=other,
             scale=self._clip.logit_scale.exp().float(),
             bias=self._bias,
             exemplars=tuple(known.values()),
+            rivals=rivals,
         )
-        return Words(asked, against, tuple(known)), question
+        return Words(asked, against, tuple(known), rivals.of), question
+
+    def _rivals(self, asked: Sequence[str]) -> Rivals:
+        pairs = [
+            (row, other) for row, one in enumerate(asked) for other in self._bank.contrasts(one)
+        ]
+        if not pairs:
+            return NO_RIVALS
+        places, texts = zip(*pairs, strict=True)
+        return Rivals(self._bank.embed(texts).to(self.device), places)
 
     def _learn(self, view: View, features: Features, shown: Sequence[Shown]) -> dict[str, str]:
         """Keep what can be learnt; return label -> why the rest cannot."""

@@ -13,7 +13,7 @@ from engines.candidates import Candidates
 from engines.detection import DetectorSettings, Found, TextEvidence
 from engines.edges import Placed
 from engines.redrawn import Redrawn
-from engines.scoring import Evidence, final_score
+from engines.scoring import Evidence, final_score, outdone
 
 MASK_SIDE = 256
 """Largest side of a result's mask, but where the decoder's own is larger."""
@@ -26,6 +26,8 @@ class Words:
     texts: tuple[str, ...]
     negatives: tuple[str, ...]
     exemplars: tuple[str, ...] = ()
+    rival_of: tuple[int, ...] = ()
+    """Of what could have been said instead: the place of the text that it differs from."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -59,6 +61,7 @@ def findings(
         The best first.
     """
     probability = evidence.probability(settings.score)
+    probability[:, : len(words.texts)].masked_fill_(outdone(evidence, words.rival_of), 0.0)
     chance, best = probability.max(1)
     scores = final_score(chance, candidates.quality, settings.calibration)
     side = mask_side(image_side)
@@ -67,13 +70,16 @@ def findings(
     found = []
     for row in scores.argsort(descending=True, stable=True).tolist():
         score = float(scores[row])
-        unsure = score < settings.min_score or float(chance[row]) < settings.min_probability
+        label = int(best[row])
+        # What was held against its rivals need not be sure besides.
+        least = 0.0 if label in words.rival_of else settings.min_probability
+        unsure = score < settings.min_score or float(chance[row]) < least
         if (unsure and not settings.accept_best) or not masks[row].any():
             continue
         x, y = candidates.points[row].tolist()
         found.append(
             Found(
-                label=words.labels[int(best[row])],
+                label=words.labels[label],
                 score=score,
                 mask=masks[row],
                 box=_box(redrawn.placed[row]) if redrawn else tight_box(masks[row], width, height),

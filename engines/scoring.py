@@ -7,7 +7,7 @@ multiplier, and a sigmoid as SigLIP has it (Zhai et al. 2023, arXiv 2303.15343).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -18,6 +18,19 @@ from engines.errors import ModelError
 
 ScoreMode = Literal["softmax", "multiplier", "sigmoid"]
 SCORE_MODES: tuple[str, ...] = get_args(ScoreMode)
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Texts that could have been said instead (`engines.contrasts`)."""
+
+    vectors: Tensor | None = None
+    """(R, D) unit vectors; None for no rivals."""
+    of: tuple[int, ...] = ()
+    """Of each the place of the text that it differs from."""
+
+
+NO_RIVALS = Rivals()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,8 @@ class Evidence:
     """(..., T): each text for itself, by scale and bias."""
     shown: Tensor
     """(..., E): each exemplar (`engines.exemplars`), whose probability is read in one way only."""
+    rivals: Tensor
+    """(..., R): each text that could have been said instead of one, by a softmax of the two."""
 
     @property
     def heat(self) -> Tensor:
@@ -80,11 +95,17 @@ class Evidence:
             change(self.p_neg),
             change(self.sigmoid),
             change(self.shown),
+            change(self.rivals),
         )
 
 
 def weigh(
-    vectors: Tensor, asked: Tensor, against: Tensor, scale: Tensor | float, bias: float = 0.0
+    vectors: Tensor,
+    asked: Tensor,
+    against: Tensor,
+    scale: Tensor | float,
+    bias: float = 0.0,
+    rivals: Rivals = NO_RIVALS,
 ) -> Evidence:
     """Weigh vectors against texts; there are no exemplars in the result.
 
@@ -94,6 +115,7 @@ def weigh(
         against: (Q, D) unit vectors of the negatives, at least one.
         scale: The model's `logit_scale`, after `exp`.
         bias: The model's `logit_bias`, for the sigmoid.
+        rivals: What could have been said instead of the texts.
     """
     wanted = scale * torch.einsum("...d,td->...t", vectors, asked)
     other = scale * torch.einsum("...d,nd->...n", vectors, against)
@@ -105,7 +127,15 @@ def weigh(
         p_neg=joint[..., len(asked) :],
         sigmoid=torch.sigmoid(wanted + bias),
         shown=wanted[..., :0],
+        rivals=_against(wanted, rivals, scale, vectors),
     )
+
+
+def _against(wanted: Tensor, rivals: Rivals, scale: Tensor | float, vectors: Tensor) -> Tensor:
+    if rivals.vectors is None:
+        return wanted[..., :0]
+    theirs = scale * torch.einsum("...d,rd->...r", vectors, rivals.vectors)
+    return torch.sigmoid(theirs - wanted[..., list(rivals.of)])
 
 
 def semantic_multiplier(p_pos_sum: Tensor, p_neg_sum: Tensor) -> Tensor:
@@ -142,7 +172,22 @@ def mix(a: Evidence, b: Evidence, weight: float) -> Evidence:
         torch.lerp(a.p_neg, b.p_neg, weight),
         torch.lerp(a.sigmoid, b.sigmoid, weight),
         torch.lerp(a.shown, b.shown, weight),
+        torch.lerp(a.rivals, b.rivals, weight),
     )
+
+
+def outdone(evidence: Evidence, rival_of: Sequence[int]) -> Tensor:
+    """Return (..., T) bool: whether something else that could have been said fits better.
+
+    Args:
+        evidence: About T texts and R rivals.
+        rival_of: Of each rival the place of the text that it differs from.
+    """
+    better = evidence.rivals > 0.5
+    out = torch.zeros_like(evidence.own, dtype=torch.bool)
+    for rival, text in enumerate(rival_of):
+        out[..., text] |= better[..., rival]
+    return out
 
 
 def require_score_mode(mode: str) -> None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from engines.checkpoint import RANDOM
+from engines.contrasts import micro_contrasts
 from engines.errors import ModelError
 
 # Stuff and fragments, so that a text has something to lose against (notes of SCLIP and NACLIP).
@@ -24,6 +25,13 @@ MICRO_TEMPLATES = ("{}",)
 CACHED_TEXTS = 1024
 
 Tokenizer = Callable[[Sequence[str]], torch.Tensor]
+Contrasts = Callable[[str], tuple[str, ...]]
+
+
+def no_contrasts(text: str) -> tuple[str, ...]:
+    """Say nothing instead."""
+    del text
+    return ()
 
 
 class TextBank:
@@ -36,6 +44,7 @@ class TextBank:
         negatives: Texts that every question is weighed against, besides the user's own.
         texts: What is asked for at first.
         encode: Tokens (N, L) to vectors (N, D) by other means than the model's own tower.
+        contrasts: A text to those that could have been said instead (`engines.contrasts`).
 
     Raises:
         ModelError: A template has no place for the text.
@@ -49,7 +58,9 @@ class TextBank:
         negatives: Sequence[str] = DEFAULT_NEGATIVES,
         texts: Sequence[str] = (),
         encode: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        contrasts: Contrasts = no_contrasts,
     ) -> None:
+        self.contrasts = contrasts
         self._encode = encode or model.encode_text
         for template in templates:
             if "{}" not in template:
@@ -206,7 +217,10 @@ def text_bank(
     if name == "micro":
         from engines.micro_text import ByteTokenizer
 
-        return TextBank(model, ByteTokenizer(), MICRO_TEMPLATES, MICRO_NEGATIVES, encode=encode)
+        return TextBank(
+            model, ByteTokenizer(), MICRO_TEMPLATES, MICRO_NEGATIVES,
+            encode=encode, contrasts=micro_contrasts,
+        )  # fmt: skip
     from engines.multilingual import byte_tokenizer, json_tokenizer, text_config
 
     architecture = name.partition("/")[0]

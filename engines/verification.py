@@ -17,7 +17,7 @@ from engines.errors import ModelError
 from engines.exemplars import Exemplar
 from engines.mask_tokens import mask_tokens, patch_masks
 from engines.redrawn import Redrawn
-from engines.scoring import Evidence, mix, pool, weigh
+from engines.scoring import NO_RIVALS, Evidence, Rivals, mix, pool, weigh
 from engines.views import View
 
 VerifyMode = Literal["pooled", "token", "crop", "token+crop"]
@@ -38,10 +38,11 @@ class Question:
     bias: float
     """The model's `logit_bias`, or 0."""
     exemplars: tuple[Exemplar, ...] = ()
+    rivals: Rivals = NO_RIVALS
 
     def weigh(self, vectors: torch.Tensor) -> Evidence:
         """Weigh (..., D) unit vectors; exemplars know those of the dense pass only."""
-        evidence = weigh(vectors, self.asked, self.against, self.scale, self.bias)
+        evidence = weigh(vectors, self.asked, self.against, self.scale, self.bias, self.rivals)
         return replace(evidence, shown=self.resemblance(vectors))
 
     def resemblance(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -185,4 +186,5 @@ def _replace(evidence: Evidence, rows: torch.Tensor, new: Evidence) -> Evidence:
         evidence.p_neg.index_copy(0, rows, new.p_neg),
         evidence.sigmoid.index_copy(0, rows, new.sigmoid),
         evidence.shown,
+        evidence.rivals.index_copy(0, rows, new.rivals),
     )

@@ -100,6 +100,7 @@ class DetectorConfig(Section):
     contained: Fraction = 0.8
     min_probability: Fraction | None = None
     """Lowest probability of a mask's label, whatever the mask's quality; null: 0.72 for `micro`'s
-    CLIP, 0 for the others, whose probabilities depend on how many negatives there are."""
+    CLIP, 0 for the others, whose probabilities depend on how many negatives there are. Not asked of
+    coloured shapes, which `micro` holds against other colours and shapes."""
     min_score: Fraction = 0.4
     min_area_px: Annotated[int, Field(ge=0)] = 30

@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 
 from engines.errors import ModelError
-from engines.scoring import calibrate, mix, pool, semantic_multiplier, sigmoid_bias, weigh
+from engines.scoring import (
+    Rivals,
+    calibrate,
+    mix,
+    outdone,
+    pool,
+    semantic_multiplier,
+    sigmoid_bias,
+    weigh,
+)
 
 SCALE = torch.tensor(40.0)
 
@@ -87,6 +96,26 @@ def test_pooling_and_mixing_are_weighted_means(vectors: tuple[torch.Tensor, ...]
     assert torch.allclose(pooled.p_neg[1], found.p_neg[0, :2].mean(0))
     first, second = (pooled.map(lambda part, i=i: part[i]) for i in range(2))
     assert torch.allclose(mix(first, second, 0.25).own, 0.75 * first.own + 0.25 * second.own)
+
+
+def test_a_text_is_outdone_by_its_own_rivals_only() -> None:
+    asked, against = torch.eye(4)[:2], torch.eye(4)[3:]
+    vectors = torch.eye(4)[2:3].repeat(2, 1)
+    seen = torch.tensor([[0.6, 0.0, 0.8, 0.0], [0.8, 0.0, 0.6, 0.0]])
+    # Both are certain beside the negative, as far as numbers go; the rival is told all the same.
+    assert (weigh(seen, asked, against, 100 * SCALE).own[:, 0] == 1.0).all()
+    for scale in (SCALE, 100 * SCALE):
+        found = weigh(seen, asked, against, scale, rivals=Rivals(vectors, (0, 0)))
+        assert found.rivals.shape == (2, 2)
+        assert outdone(found, (0, 0)).tolist() == [[True, False], [False, False]]
+        found = weigh(seen, asked, against, scale, rivals=Rivals(vectors, (0, 1)))
+        assert outdone(found, (0, 1)).tolist() == [[True, True], [False, True]]
+
+
+def test_without_rivals_nothing_is_outdone(vectors: tuple[torch.Tensor, ...]) -> None:
+    found = weigh(*vectors, SCALE)
+    assert found.rivals.shape == (4, 5, 0)
+    assert not outdone(found, ()).any()
 
 
 def test_a_sigmoid_needs_a_bias() -> None:

@@ -70,9 +70,13 @@ class Segmenter(Section):
 class RefinerPart(Section):
     """The network that draws the edges of masks again."""
 
-    steps: AtLeastOne = 9500
+    steps: AtLeastOne = 19000
     rate: Positive = 2e-3
     warmup: Count = 100
+    second_round: Count = 9500
+    """A second round begins with this step, from the averaged weights: the learning rate rises and
+    falls again. 0, or more than `steps`: none."""
+    second_rate: Positive = 1.2e-3
     own_from: Count = 1500
     """From this step on half of what was clicked is seen as the network itself drew it, and a
     quarter as it drew that again."""

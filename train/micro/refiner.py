@@ -21,8 +21,11 @@ from train.micro.refining import Examples, examples_of
 from train.micro.trainer import Schedule, Trainer
 from train.ranks import Ranks
 
-#: Weights of the Dice loss and of the judge's beside the cross-entropy of cells.
-DICE, JUDGE = 0.5, 0.2
+#: Weights of the Dice loss and of the judge's two beside the cross-entropy of cells.
+DICE, JUDGE, ORDER = 0.5, 0.2, 1.0
+#: How often each patch is seen: cutting costs more than looking, and drawings of one object by the
+#: same click are what the judge chooses among.
+LOOKS = 2
 
 
 class RefinerTrainer(Trainer):
@@ -39,7 +42,10 @@ class RefinerTrainer(Trainer):
         self.pool, self.recipe = pool, recipe
         torch.manual_seed(seed)
         model = Refiner().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        schedule = Schedule(recipe.steps, recipe.rate, recipe.warmup, 0.02, recipe.average)
+        second = recipe.second_round if recipe.second_round < recipe.steps else 0
+        schedule = Schedule(
+            recipe.steps, recipe.rate, recipe.warmup, 0.02, recipe.average, second, recipe.second_rate
+        )
         super().__init__(model, nn.ModuleDict(), schedule, seed, ranks)
 
     def kept(self) -> dict[str, Tensor]:
@@ -54,8 +60,7 @@ class RefinerTrainer(Trainer):
             for _ in range(self.recipe.pictures):
                 still = self.pool.picture(rng, self.recipe.shape_share)
                 patches += patches_of(still, self.recipe.objects, rng)
-        # Cutting costs more than looking: each is seen twice, each time another way.
-        return examples_of(patches * 2, rng)
+        return examples_of(patches, rng, LOOKS)
 
     def loss(self, batch: Examples) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy of cells, Dice, and how well the judge knew."""
@@ -68,11 +73,11 @@ class RefinerTrainer(Trainer):
         both = (chance * target).sum(dim=(1, 2))
         sizes = chance.sum(dim=(1, 2)) + areas
         dice = (1 - (2 * both + 1) / (sizes + 1)).mean()
-        judge = F.binary_cross_entropy_with_logits(
-            drawing.quality.float(), _found(logits.detach(), target, areas)
-        )
-        parts = {"cells": cells, "dice": dice, "judge": judge}
-        total = cells + DICE * dice + JUDGE * judge
+        found, quality = _found(logits.detach(), target, areas), drawing.quality.float()
+        judge = F.binary_cross_entropy_with_logits(quality, found)
+        order = _order(quality, found, batch.clicked())
+        parts = {"cells": cells, "dice": dice, "judge": judge, "order": order}
+        total = cells + DICE * dice + JUDGE * judge + ORDER * order
         return total, {name: float(part.detach()) for name, part in parts.items()}
 
     def _drawn(self, inputs: Tensor, wider: Tensor) -> Drawing:
@@ -106,6 +111,26 @@ def _found(logits: Tensor, target: Tensor, areas: Tensor) -> Tensor:
     shared = (inside * target).sum(dim=(1, 2))
     union = inside.sum(dim=(1, 2)) + areas - shared
     return (shared / union.clamp(min=1.0)).clamp(0, 1)
+
+
+def _order(quality: Tensor, found: Tensor, clicked: Tensor) -> Tensor:
+    """How badly the judge tells which of two drawings of one object is better.
+
+    Each pair weighs as much as their IoU differ (RankNet: Burges et al. 2005, "Learning to rank
+    using gradient descent").
+
+    Args:
+        quality: (N,) logits; the two looks at a patch are N / 2 rows apart.
+        found: (N,) IoU of the drawings.
+        clicked: Rows of those drawn from a click.
+    """
+    half = len(quality) // LOOKS
+    rows = clicked[clicked < half].to(quality.device)
+    if not len(rows):
+        return quality.sum() * 0.0
+    better = found[rows] - found[rows + half]
+    surer = quality[rows] - quality[rows + half]
+    return (better.abs() * F.softplus(-better.sign() * surer)).mean()
 
 
 class RefinerLook:

@@ -24,11 +24,11 @@ from train.micro.patches import Patch
 from train.micro.spoiling import discs, ellipses, spoilt
 
 #: Of the examples: with a box that is believed; with a click alone; with neither.
-BOXED, CLICKED = 0.35, 0.45
+BOXED, CLICKED = 0.35, 0.5
 #: Of those with a box or a fair mask the ones that have a click as well.
 POINTED = 0.2
 #: Of the boxes the exact ones, and how far off the others' sides are, as a part of them.
-EXACT, BOX_ERROR = 0.75, 0.04
+EXACT, BOX_ERROR = 0.8, 0.04
 #: Of the examples with a box those whose mask is an ellipse inside of it.
 ELLIPSES = 0.4
 #: How far off the window is where no box was given: shift and scale.
@@ -37,7 +37,7 @@ WINDOW_SHIFT, WINDOW_SCALE = 0.06, 0.12
 DISCS = 0.7
 RADII = (0.35, 1.9)
 #: Of the clicks those as deep inside as can be; of the others every second lies anywhere.
-DEEPEST = 0.5
+DEEPEST = 0.75
 
 
 @dataclass(frozen=True)
@@ -69,25 +69,26 @@ class Examples:
         return (~self.clicks[:, 0].isnan() & self.given[:, 0].isnan()).nonzero()[:, 0]
 
 
-def examples_of(patches: list[Patch], rng: np.random.Generator) -> Examples:
+def examples_of(patches: list[Patch], rng: np.random.Generator, looks: int = 1) -> Examples:
     """Draw a window around the object of each patch, and what is known of it.
 
     Args:
-        patches: One or more.
+        patches: P of them, one or more.
         rng: The only source of randomness.
+        looks: How often each is seen: with the same click, or with another mask or box.
+
+    Returns:
+        `looks` times P examples; those of one patch are P rows apart.
     """
+    way = np.tile(rng.random(len(patches)), looks)
+    patches = patches * looks
     count = len(patches)
-    way = rng.random(count)
     boxed, bare = way < BOXED, (way >= BOXED) & (way < BOXED + CLICKED)
     pointed = bare | (rng.random(count) < POINTED)
     disc = bare & (rng.random(count) < DISCS)
     exact = torch.from_numpy(np.stack([patch.box() for patch in patches])).float()
-    clicks = torch.tensor(
-        [
-            _click(patch.own.numpy(), rng) if known else (0.0, 0.0)
-            for patch, known in zip(patches, pointed, strict=True)
-        ]
-    )
+    once = patches[: count // looks]
+    clicks = torch.tensor([_click(patch.own.numpy(), rng) for patch in once]).repeat(looks, 1)
     boxes = torch.where(_column(rng.random(count) < EXACT), exact, _off(exact, rng))
     radii = _radii(patches, rng)
     about = torch.cat([clicks - radii[:, None], clicks + radii[:, None]], dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ def some(seed: int = 3, pictures: int = 2) -> Examples:
     return examples_of(patches, rng)
 
 
+@cache
 def many() -> Examples:
     return some(0, 80)
 
