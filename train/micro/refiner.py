@@ -44,7 +44,13 @@ class RefinerTrainer(Trainer):
         model = Refiner().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         second = recipe.second_round if recipe.second_round < recipe.steps else 0
         schedule = Schedule(
-            recipe.steps, recipe.rate, recipe.warmup, 0.02, recipe.average, second, recipe.second_rate
+            recipe.steps,
+            recipe.rate,
+            recipe.warmup,
+            0.02,
+            recipe.average,
+            second,
+            recipe.second_rate,
         )
         super().__init__(model, nn.ModuleDict(), schedule, seed, ranks)
 

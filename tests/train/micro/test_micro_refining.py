@@ -17,7 +17,7 @@ from train.micro.again import seen_again
 from train.micro.patches import patches_of
 from train.micro.pool import Pool
 from train.micro.recipe import RefinerPart
-from train.micro.refiner import RefinerLook, RefinerTrainer
+from train.micro.refiner import RefinerLook, RefinerTrainer, _order
 from train.micro.refining import BOXED, CLICKED, DISCS, Examples, examples_of
 from train.ranks import Ranks
 
@@ -199,3 +199,45 @@ def test_after_some_steps_it_learns_from_its_own_drawings() -> None:
     others = [row for row in range(len(batch.inputs)) if row not in rows.tolist()]
     assert torch.equal(own.inputs[others], batch.inputs[others])
     assert not torch.equal(own.target[rows], batch.target[rows])
+
+
+def test_each_look_at_a_patch_has_the_same_click_and_another_mask() -> None:
+    rng = np.random.default_rng(5)
+    patches = patches_of(discs(seed=1), 8, rng) * 3
+    drawn = examples_of(patches, rng, looks=2)
+    count = len(patches)
+    assert len(drawn.inputs) == 2 * count
+    rows = drawn.clicked()
+    assert torch.equal(rows[rows < count] + count, rows[rows >= count])
+    assert len(rows) > 0
+    for row in rows[rows < count].tolist():
+        assert torch.equal(drawn.clicks[row], drawn.clicks[row + count])
+        assert drawn.patches[row] is drawn.patches[row + count]
+        # Two discs look the same, each in a window of its own size.
+        assert not torch.equal(drawn.windows[row], drawn.windows[row + count])
+
+
+def test_the_judge_is_told_which_drawing_of_an_object_is_better() -> None:
+    quality = torch.tensor([1.0, 0.0, 0.0, -1.0, 0.0, 0.0], requires_grad=True)
+    better = torch.tensor([0.9, 0.5, 0.4, 0.5, 0.5, 0.8])
+    clicked = torch.tensor([0, 2, 3, 5])
+    right = _order(quality, better, clicked)
+    turned = _order(-quality, better, clicked)
+    assert bool(right.detach() < turned.detach())
+    right.backward()
+    assert quality.grad is not None
+    # What is better rises, the more so the more it is; drawings without a click stay out.
+    assert quality.grad[0] < 0 < quality.grad[3]
+    assert quality.grad[2] > 0 > quality.grad[5]
+    assert quality.grad[1] == quality.grad[4] == 0
+    assert float(_order(quality, better, clicked[:0])) == 0.0
+
+
+def test_the_rate_rises_and_falls_a_second_time() -> None:
+    part = SMALL.model_copy(update={"second_round": 20, "second_rate": 1e-3})
+    pool, ranks = Pool([discs()], []), Ranks(0, 1, torch.device("cpu"))
+    schedule = RefinerTrainer(pool, part, 0, ranks).schedule
+    assert schedule.rate_at(19) < 1e-4 < schedule.rate_at(22)
+    assert schedule.rate_at(22) <= 1e-3
+    once = part.model_copy(update={"second_round": 40})
+    assert RefinerTrainer(pool, once, 0, ranks).schedule.second_round == 0
