@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engines.clicks import SIZES, disc, draw_pointed
+from engines.clicks import SIZES, centrality, disc, draw_pointed, likely
 from engines.edges import Edges, Outline, Placed
 from tests.engines.test_edges import IMAGE, Told, edges, iou, painted, same_mask
 from tests.engines.test_edges import disc as true_disc
@@ -50,14 +50,15 @@ def test_without_a_click_there_is_no_disc() -> None:
 class Sure(Edges):
     """Leaves masks as they are, and believes in one of some size."""
 
-    def __init__(self, area_px: float) -> None:
+    def __init__(self, area_px: float, within: float = 0.05) -> None:
         super().__init__(Told(same_mask), precision="fp32")  # type: ignore[arg-type]
-        self.area_px = area_px
+        self.area_px, self.within = area_px, within
 
     def draw_alone(
         self, image: np.ndarray, outlines: Sequence[Outline], rounds: int = 1
     ) -> tuple[list[Placed], list[float]]:
-        sure = [-abs(float(outline.mask.sum()) - self.area_px) for outline in outlines]
+        off = [abs(float(outline.mask.sum()) / self.area_px - 1) for outline in outlines]
+        sure = [0.9 if one < self.within else 0.01 for one in off]
         return [(outline.mask, outline.box) for outline in outlines], sure
 
 
@@ -72,10 +73,30 @@ def test_the_drawing_that_the_network_believes_most_stays(part: float) -> None:
 
 def test_the_mask_that_there_was_stays_where_it_is_the_best() -> None:
     crescent = true_disc(80, 60, 20.0)
-    crescent.mask[:, :20] = False
+    crescent.mask[:, :17] = False
     clicked = replace(crescent, point=(90.0, 60.0))
-    found = draw_pointed(Sure(float(crescent.mask.sum())), IMAGE, [clicked])
+    found = draw_pointed(Sure(float(crescent.mask.sum()), 1e-6), IMAGE, [clicked])
     assert iou(painted(*found[0]), painted(crescent.mask, crescent.box)) > 0.95
+
+
+def test_of_two_that_are_as_good_the_one_in_whose_middle_the_click_lies_stays() -> None:
+    small = true_disc(60, 60, 10.0)
+    two = true_disc(70, 60, 20.0)
+    point = (60.5, 60.5)
+    assert likely((small.mask, small.box), 0.8, point) > likely((two.mask, two.box), 0.8, point)
+    assert likely((small.mask, small.box), 0.3, point) < likely((two.mask, two.box), 0.9, point)
+    # What is taken for perfect or for nothing stays comparable.
+    assert math.isfinite(likely((small.mask, small.box), 1.0, point))
+    assert math.isfinite(likely((small.mask, small.box), 0.0, point))
+
+
+@pytest.mark.parametrize(
+    ("point", "depth"),
+    [((60.5, 60.5), 1.0), ((60.5, 40.3), 0.05), ((79.9, 60.5), 0.05), ((200.0, 9.0), 0.0)],
+)
+def test_the_middle_is_deep_and_the_edge_is_not(point: tuple[float, float], depth: float) -> None:
+    one = true_disc(60, 60, 20.0)
+    assert centrality((one.mask, one.box), point) == pytest.approx(depth, abs=0.06)
 
 
 def test_neighbours_that_were_clicked_stay_apart() -> None:

@@ -230,7 +230,7 @@ def test_the_judge_is_told_which_drawing_of_an_object_is_better() -> None:
     assert quality.grad[0] < 0 < quality.grad[3]
     assert quality.grad[2] > 0 > quality.grad[5]
     assert quality.grad[1] == quality.grad[4] == 0
-    assert float(_order(quality, better, clicked[:0])) == 0.0
+    assert _order(quality, better, clicked[:0]).item() == 0.0
 
 
 def test_the_rate_rises_and_falls_a_second_time() -> None:
