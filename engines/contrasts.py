@@ -29,8 +29,10 @@ COLOURS: Final[tuple[Group, ...]] = (
     (("红色",), ("绿色",), ("蓝色",), ("黄色",), ("白色",), ("黑色",)),
     (("紅色",), ("綠色",), ("藍色",), ("黃色",), ("白色",), ("黑色",)),
 )
-#: Without one of these a colour is part of a name, as in "red blood cell".
-SHAPE: Final = re.compile(r"(?i:\bshapes?\b)|形")
+#: Without a shape a colour is part of a name, as in "red blood cell".
+SHAPE: Final = re.compile(r"\bshapes?\b", re.IGNORECASE)
+#: In Chinese a shape that goes on describes something else, as in "圆形细胞".
+ENDS: Final = r"(?!\w)"
 
 
 def micro_contrasts(text: str) -> tuple[str, ...]:
@@ -42,21 +44,21 @@ def micro_contrasts(text: str) -> tuple[str, ...]:
     Returns:
         Each differs from the text by one colour or one shape.
     """
-    shapes = [other for group in SHAPES for other in _swapped(text, group)]
+    shapes = [other for group in SHAPES for other in _swapped(text, group, ENDS)]
     if not shapes and not SHAPE.search(text):
         return ()
     colours = [other for group in COLOURS for other in _swapped(text, group)]
     return tuple(dict.fromkeys([*colours, *shapes]))
 
 
-def _swapped(text: str, group: Group) -> list[str]:
-    """Put in place of a word of a group each of the others."""
+def _swapped(text: str, group: Group, ends: str = "") -> list[str]:
+    """Put in place of a word of a group each of the others; `ends` follows a Chinese one."""
     for meaning in group:
         # The longest spelling first, so that none is taken for a part of another.
         spellings = sorted(meaning, key=len, reverse=True)
         pattern = "|".join(map(re.escape, spellings))
-        edge = r"\b" if spellings[0].isascii() else ""
-        word = re.compile(f"{edge}(?:{pattern}){edge}", re.IGNORECASE)
+        before, after = (r"\b", r"\b") if spellings[0].isascii() else ("", ends)
+        word = re.compile(f"{before}(?:{pattern}){after}", re.IGNORECASE)
         if word.search(text):
             return [word.sub(other[0], text, count=1) for other in group if other is not meaning]
     return []

@@ -26,7 +26,17 @@ def test_letters_may_be_large_and_shapes_many(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["cell nucleus", "red blood cell", "红细胞", "a big red dog", "紅色的大狗", "starfish", ""],
+    [
+        "cell nucleus",
+        "red blood cell",
+        "红细胞",
+        "a big red dog",
+        "紅色的大狗",
+        "starfish",
+        "绿色的变形虫",
+        "红色的圆形细胞",
+        "",
+    ],
 )
 def test_other_texts_are_left_alone(text: str) -> None:
     assert micro_contrasts(text) == ()
