@@ -1,9 +1,11 @@
-"""What a click means: discs of several sizes around it are drawn again, and the best stays.
+"""What boxes and clicks mean: each is drawn more than once, and of a click the likeliest stays.
 
 A click says where, and not how large. A mask that took in a neighbour looks as right as any to a
 network that draws edges again, while one that begins small grows to the next edge; so drawing
-begins with discs, and with the mask that there is. Which drawing stays is said by the network's own
-judgement of it, and by where in it the click lies: people click into the middle of what they mean.
+begins with discs, and with the mask that there is. How likely a drawing is what was meant is said
+by the network's own judgement of it, and by where in it the click lies: people click into the
+middle of what they mean. The drawing stays whose IoU with what was meant is the highest to be
+expected, so that one that others resemble wins against one that is alone.
 """
 
 from __future__ import annotations
@@ -17,16 +19,18 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from engines.edges import Edges, Outline, Placed
+from engines.overlaps import iou
+from engines.sketches import disc_at
 
 #: Radii of the discs, as parts of that of a disc as large as the mask.
-SIZES = (0.35, 0.5, 0.7, 1.0)
+SIZES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)
 #: How often each is drawn again before they are compared.
 ROUNDS = 2
-#: What a click at the deepest place of a drawing is worth beside one at its edge, in logits of the
-#: quality; chosen on training images.
-CENTRAL = 3.0
 #: The smallest radius, in pixels of the frame.
 LEAST_PX = 2.0
+#: What a click at the deepest place of a drawing is worth beside one at its edge, in logits of the
+#: quality; and how many of these make odds of e. Both were chosen on training images.
+CENTRAL, TEMPERATURE = 4.0, 0.6
 
 
 def draw_pointed(
@@ -42,39 +46,79 @@ def draw_pointed(
         edges: Draws.
         image: (H, W, 3) uint8 RGB.
         outlines: Of its objects. A mask under a click says about how large the object is.
-        mirrored: As for `Edges.draw`, of the last drawing.
+        mirrored: As for `Edges.draw`, of the last drawing; what has a box is drawn once before it,
+            from one side.
 
     Returns:
         As `Edges.draw`.
     """
-    size = (int(image.shape[0]), int(image.shape[1]))
     now = list(outlines)
+    if mirrored:
+        _sketch_boxed(edges, image, now)
     rows = [row for row, one in enumerate(now) if one.point is not None and one.given is None]
-    tries = [now[row] for row in rows]
-    tries += [disc(now[row], part, size) for part in SIZES for row in rows]
-    drawn, sure = edges.draw_alone(image, tries, ROUNDS)
-    for place, row in enumerate(rows):
-        point = now[row].point
-        assert point is not None
-        best = max(
-            range(place, len(tries), len(rows)),
-            key=lambda one: likely(drawn[one], sure[one], point),
-        )
-        mask, box = drawn[best]
+    placed, _ = meant(edges, image, [now[row] for row in rows])
+    for row, (mask, box) in zip(rows, placed, strict=True):
         now[row] = replace(now[row], mask=mask, box=box)
     return edges.draw(image, now, mirrored=mirrored)
 
 
-def likely(place: Placed, quality: float, point: tuple[float, float]) -> float:
-    """Return how likely a drawing is what a click meant, in logits and a constant.
+def meant(
+    edges: Edges,
+    image: NDArray[np.uint8],
+    outlines: Sequence[Outline],
+    *,
+    clicked: bool = True,
+) -> tuple[list[Placed], list[float]]:
+    """Return what points mean, each as if it were alone, and how good it is thought to be.
 
     Args:
-        place: The drawing.
-        quality: The IoU, in [0, 1], that the network thinks it to have.
+        edges: Draws.
+        image: (H, W, 3) uint8 RGB.
+        outlines: Each with a point, which counts, and a mask, which is one way to begin.
+        clicked: Whether somebody chose the points, so that `likeliest` says which drawing stays;
+            else the one does that the network takes for the best.
+
+    Returns:
+        As `Edges.draw_alone`.
+    """
+    size = (int(image.shape[0]), int(image.shape[1]))
+    count = len(outlines)
+    tries = [*outlines, *(disc(one, part, size) for part in SIZES for one in outlines)]
+    drawn, sure = edges.draw_alone(image, tries, ROUNDS)
+    placed, quality = [], []
+    for row, outline in enumerate(outlines):
+        assert outline.point is not None
+        ones = range(row, len(tries), count)
+        best = max(ones, key=sure.__getitem__)
+        if clicked:
+            same = [drawn[one] for one in ones], [sure[one] for one in ones]
+            best = ones[likeliest(*same, outline.point)]
+        placed.append(drawn[best])
+        quality.append(sure[best])
+    return placed, quality
+
+
+def _sketch_boxed(edges: Edges, image: NDArray[np.uint8], outlines: list[Outline]) -> None:
+    rows = [row for row, one in enumerate(outlines) if one.given is not None]
+    drawn, _ = edges.draw_alone(image, [outlines[row] for row in rows])
+    for row, (mask, box) in zip(rows, drawn, strict=True):
+        outlines[row] = replace(outlines[row], mask=mask, box=box)
+
+
+def likeliest(drawn: Sequence[Placed], sure: Sequence[float], point: tuple[float, float]) -> int:
+    """Return which of several drawings has the highest IoU to be expected with what a click meant.
+
+    Args:
+        drawn: One or more.
+        sure: The IoU, in [0, 1], that the network thinks each to have.
         point: x, y of the click, in pixels of the frame.
     """
-    chance = min(max(quality, 0.01), 0.99)
-    return math.log(chance / (1 - chance)) + CENTRAL * centrality(place, point)
+    chance = np.clip(np.asarray(sure, np.float64), 0.01, 0.99)
+    depth = np.array([centrality(place, point) for place in drawn])
+    worth = (np.log(chance / (1 - chance)) + CENTRAL * depth) / TEMPERATURE
+    odds = np.exp(worth - worth.max())
+    shared = np.array([[iou(one, other) for other in drawn] for one in drawn])
+    return int(np.argmax(shared @ odds))
 
 
 def centrality(place: Placed, point: tuple[float, float]) -> float:
@@ -100,15 +144,6 @@ def disc(outline: Outline, part: float, size: tuple[int, int]) -> Outline:
     """
     if outline.point is None:
         raise ValueError("this outline has no point; give where it was clicked")
-    height, width = size
-    x = min(max(outline.point[0], 0.5), width - 0.5)
-    y = min(max(outline.point[1], 0.5), height - 0.5)
     radius = max(math.sqrt(int(outline.mask.sum()) / math.pi) * part, LEAST_PX)
-    x0, y0 = max(math.floor(x - radius), 0), max(math.floor(y - radius), 0)
-    x1, y1 = min(math.ceil(x + radius), width), min(math.ceil(y + radius), height)
-    across, down = np.arange(x0, x1) + 0.5 - x, np.arange(y0, y1) + 0.5 - y
-    inside = across[None, :] ** 2 + down[:, None] ** 2 <= radius**2
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    box = (int(x0 + left), int(y0 + top), int(x0 + right), int(y0 + bottom))
-    return replace(outline, mask=np.ascontiguousarray(inside[top:bottom, left:right]), box=box)
+    mask, box = disc_at(outline.point, radius, size)
+    return replace(outline, mask=mask, box=box)

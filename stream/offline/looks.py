@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 from statistics import median
 from typing import Final
 
@@ -65,7 +64,8 @@ def find_texts(
         contained: See there; above `SEEN_TWICE` that is taken.
 
     Returns:
-        Objects with ids from 1 on, the surest first.
+        Objects with ids from 1 on, the surest first; drawn anew in the whole image, see
+        `Sight.settle`.
     """
     size = image.shape[:2]
     views = pyramid(size, sight.input_px) if zoom is None else tiles_of(size, zoom, zoom)
@@ -74,8 +74,11 @@ def find_texts(
         closer = auto_tiles(size, sight.input_px // 2)
         views += closer
         pieces += [piece for view in closer for piece in _found(sight, image, view)]
-    found = merge(pieces, views, size, nms_iou=nms_iou, contained=min(contained, SEEN_TWICE))
-    return [_object(number, piece) for number, piece in enumerate(found, 1)]
+    contained = min(contained, SEEN_TWICE)
+    found = merge(pieces, views, size, nms_iou=nms_iou, contained=contained)
+    seen = [Seen(piece.label, piece.score, piece.mask, piece.box) for piece in found]
+    settled = sight.settle(image, seen, nms_iou, contained)
+    return [_object(number, one) for number, one in enumerate(settled, 1)]
 
 
 def segment_hints(
@@ -117,8 +120,7 @@ def _drawn(
     """Draw the edges of what was found in views, in the whole image."""
     seen = {i: Seen(p.label, p.score, p.mask, p.box) for i, p in found.items()}
     drawn = sight.draw(image, seen, hints)
-    finer = {i: replace(found[i], mask=one.mask, box=one.box) for i, one in drawn.items()}
-    return [_object(i, finer[i]) for i in sorted(finer)]
+    return [_object(i, drawn[i]) for i in sorted(drawn)]
 
 
 def _found(sight: Sight, image: Pixels, view: Rect) -> list[Piece]:
@@ -200,7 +202,6 @@ def _pieces(found: list[Seen], view: Rect, size: tuple[int, int]) -> list[Piece]
     return out
 
 
-def _object(number: int, piece: Piece) -> TrackedObject:
-    return TrackedObject(
-        number, piece.label, piece.score, "confirmed", piece.mask, piece.box, piece.area
-    )
+def _object(number: int, one: Piece | Seen) -> TrackedObject:
+    area = int(one.mask.sum())
+    return TrackedObject(number, one.label, one.score, "confirmed", one.mask, one.box, area)

@@ -11,22 +11,26 @@ import numpy.typing as npt
 import torch
 
 from engines.cleanup import apply
-from engines.clicks import draw_pointed
+from engines.clicks import draw_pointed, meant
 from engines.edges import Outline
 from engines.images import mask_in_frame
 from engines.objects import Prompt
+from engines.overlaps import different
 from engines.registry import load_tracker
+from engines.sketches import disc_at, ellipse_in
 from engines.tracker import Tracker
 from stream.config import Config
 from stream.contracts import DetectionJob, DetectorCore, Question
 from stream.core import knobs, make_detector_core
 from stream.errors import UsageError
 from stream.frame import BoolMask, Box
-from stream.offline.prompts import Hint
+from stream.offline.prompts import Hint, deepest_point
 from stream.question import question_of
 
 AT_ONCE = 16
 """Prompts of which the tracker makes memories together; bounds memory."""
+UNSEEN_PX = 8.0
+"""Radius of the disc that drawing begins with where a click showed nothing; what is so is small."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -60,6 +64,11 @@ class Sight(Protocol):
     ) -> dict[int, Seen]:
         """Return what hints gave with finer edges, where that is asked for."""
 
+    def settle(
+        self, image: Pixels, seen: Sequence[Seen], nms_iou: float, contained: float
+    ) -> list[Seen]:
+        """Return what texts found, drawn anew as if clicked, where that is asked for."""
+
 
 class ModelSight:
     """The models of a configuration, as a run has them.
@@ -76,6 +85,7 @@ class ModelSight:
         section = config.tracker
         self._question: Question = question_of(config)
         self._label = self._question.labels[0]
+        self._least = config.detector.min_score
         self._rules = knobs.cleanup(section)
         try:
             self._tracker: Tracker = load_tracker(
@@ -148,11 +158,59 @@ class ModelSight:
 
         Args:
             image: (H, W, 3) uint8 RGB; all of it, since what lies around tells as well.
-            seen: Of the hints of the same names.
+            seen: Of the hints of the same names; where nothing was seen, drawing begins with an
+                ellipse in the box or with a small disc.
             hints: A box or a point each.
         """
-        drawn = self._drawn_again(image, list(seen.values()), [hints[i] for i in seen])
-        return dict(zip(seen, drawn, strict=True))
+        known = dict(seen)
+        if self._edges is not None:
+            known |= {i: self._sketch(hint, image) for i, hint in hints.items() if i not in seen}
+        drawn = self._drawn_again(image, list(known.values()), [hints[i] for i in known])
+        return {i: one for i, one in zip(known, drawn, strict=True) if one.mask.any()}
+
+    def settle(
+        self, image: Pixels, seen: Sequence[Seen], nms_iou: float, contained: float
+    ) -> list[Seen]:
+        """Return what texts found, drawn anew as if somebody had clicked into its middle.
+
+        What joins neighbours falls apart that way, and the refiner's judgement of its drawing
+        tells what is no object at all: scores are multiplied by it.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; all of it.
+            seen: What texts found in it, no mask empty.
+            nms_iou: See `engines.overlaps.different`.
+            contained: See there.
+
+        Returns:
+            The surest first; as they are where nothing is to be drawn again. What has a score below
+            the least one, or became the same as a better one, is left out.
+        """
+        if self._edges is None or not seen:
+            return list(seen)
+        outlines = [Outline(one.mask, one.box, point=_middle(one)) for one in seen]
+        drawn, sure = meant(self._edges, image, outlines, clicked=False)
+        scores = [one.score * quality for one, quality in zip(seen, sure, strict=True)]
+        rows = different(drawn, sure, nms_iou, contained)
+        apart = self._edges.draw(
+            image, [replace(outlines[n], mask=drawn[n][0], box=drawn[n][1]) for n in rows]
+        )
+        settled = [
+            replace(seen[n], score=scores[n], mask=mask, box=box)
+            for n, (mask, box) in zip(rows, apart, strict=True)
+            if scores[n] >= self._least
+        ]
+        return sorted(settled, key=lambda one: -one.score)
+
+    def _sketch(self, hint: Hint, image: Pixels) -> Seen:
+        size = (int(image.shape[0]), int(image.shape[1]))
+        if hint.box is not None:
+            place = ellipse_in(hint.box, size)
+        else:
+            assert hint.point is not None
+            place = disc_at(hint.point, UNSEEN_PX, size)
+        mask, box = place or (np.zeros((0, 0), bool), (0, 0, 0, 0))
+        return Seen(self._label, 0.0, mask, box)
 
     def _drawn_again(
         self, image: Pixels, seen: list[Seen], hints: Sequence[Hint] = ()
@@ -176,6 +234,11 @@ class ModelSight:
         for row, (mask, box) in zip(rows, again, strict=True):
             drawn[row] = replace(seen[row], mask=mask, box=box)
         return drawn
+
+
+def _middle(one: Seen) -> tuple[float, float]:
+    x, y = deepest_point(one.mask)
+    return one.box[0] + x, one.box[1] + y
 
 
 def _prompt(hint: Hint) -> Prompt:

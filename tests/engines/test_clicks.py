@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engines.clicks import SIZES, centrality, disc, draw_pointed, likely
+from engines.clicks import SIZES, centrality, disc, draw_pointed, likeliest, meant
 from engines.edges import Edges, Outline, Placed
 from tests.engines.test_edges import IMAGE, Told, edges, iou, painted, same_mask
 from tests.engines.test_edges import disc as true_disc
@@ -80,14 +80,33 @@ def test_the_mask_that_there_was_stays_where_it_is_the_best() -> None:
 
 
 def test_of_two_that_are_as_good_the_one_in_whose_middle_the_click_lies_stays() -> None:
-    small = true_disc(60, 60, 10.0)
-    two = true_disc(70, 60, 20.0)
+    small, two = ((one.mask, one.box) for one in (true_disc(60, 60, 10.0), true_disc(70, 60, 20.0)))
     point = (60.5, 60.5)
-    assert likely((small.mask, small.box), 0.8, point) > likely((two.mask, two.box), 0.8, point)
-    assert likely((small.mask, small.box), 0.3, point) < likely((two.mask, two.box), 0.9, point)
+    assert likeliest([two, small], [0.8, 0.8], point) == 1
+    assert likeliest([two, small], [0.9, 0.2], point) == 0
     # What is taken for perfect or for nothing stays comparable.
-    assert math.isfinite(likely((small.mask, small.box), 1.0, point))
-    assert math.isfinite(likely((small.mask, small.box), 0.0, point))
+    assert likeliest([two, small], [1.0, 1.0], point) == 1
+    assert likeliest([two, small], [0.0, 0.0], point) == 1
+    assert likeliest([two], [0.0], point) == 0
+
+
+def test_one_that_others_resemble_wins_against_one_that_is_alone() -> None:
+    point = (60.5, 60.5)
+    alone = true_disc(60, 60, 20.0)
+    like = [true_disc(60, 60, radius) for radius in (10.0, 10.5, 9.5)]
+    places = [(one.mask, one.box) for one in (alone, *like)]
+    assert likeliest(places[:2], [0.71, 0.7], point) == 0
+    assert likeliest(places, [0.71, 0.7, 0.7, 0.7], point) == 1
+
+
+def test_where_nobody_clicked_the_surest_stays() -> None:
+    outlines = [replace(true_disc(60, 60, 20.0), point=(45.5, 60.5))]
+    surest = disc(outlines[0], SIZES[-1], (HEIGHT, WIDTH))
+    edges = Sure(math.pi * (20.0 * SIZES[-1]) ** 2)
+    placed, sure = meant(edges, IMAGE, outlines, clicked=False)
+    assert placed[0][1] == surest.box
+    assert sure == [0.9]
+    assert meant(edges, IMAGE, []) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -113,6 +132,28 @@ def test_boxes_and_masks_beside_clicks_stay_what_they_are() -> None:
     wanted = [boxed, disc(clicked, 0.5, (HEIGHT, WIDTH)), bare]
     for place, outline in zip(found, wanted, strict=True):
         assert iou(painted(*place), painted(outline.mask, outline.box)) > 0.95
+
+
+class Counting(Sure):
+    """Notes what is drawn."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+        self.alone: list[Outline] = []
+
+    def draw_alone(
+        self, image: np.ndarray, outlines: Sequence[Outline], rounds: int = 1
+    ) -> tuple[list[Placed], list[float]]:
+        self.alone += outlines
+        return super().draw_alone(image, outlines, rounds)
+
+
+def test_what_has_a_box_is_drawn_twice_where_much_is_done_for_it() -> None:
+    boxed = replace(true_disc(30, 30, 12.0), given=(18.0, 18.0, 42.0, 42.0))
+    for mirrored in (False, True):
+        edges = Counting()
+        draw_pointed(edges, IMAGE, [boxed, true_disc(130, 90, 12.0)], mirrored=mirrored)
+        assert [one.given for one in edges.alone] == [boxed.given] * mirrored
 
 
 def test_nothing_gives_nothing() -> None:

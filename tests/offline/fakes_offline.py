@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,12 @@ class BrightSight:
             one.box[2] <= image.shape[1] and one.box[3] <= image.shape[0] for one in seen.values()
         )
         return dict(seen)
+
+    def settle(
+        self, image: Pixels, seen: Sequence[Seen], nms_iou: float, contained: float
+    ) -> list[Seen]:
+        assert all(one.box[2] <= image.shape[1] for one in seen)
+        return list(seen)
 
 
 class FollowingTracker:

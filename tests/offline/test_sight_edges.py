@@ -56,8 +56,9 @@ def test_it_is_told_the_box_or_the_click(monkeypatch: pytest.MonkeyPatch) -> Non
     image, _ = bright_disc()
     segmented(True, image, BOX)
     segmented(True, image, Hint(point=(130.5, 90.5)))
-    boxed, tried, chosen = edges.told
-    assert [(one.given, one.point) for one in boxed] == [(BOX.box, None)]
+    sketched, boxed, tried, chosen = edges.told
+    for told in (sketched, boxed):
+        assert [(one.given, one.point) for one in told] == [(BOX.box, None)]
     assert {(one.given, one.point) for one in (*tried, *chosen)} == {(None, (130.5, 90.5))}
     assert (len(tried), len(chosen)) == (1 + len(SIZES), 1)
 
@@ -82,3 +83,72 @@ def test_single_pictures_are_drawn_again_unless_that_is_refused() -> None:
     assert unsaid.box == asked.box
     assert (unsaid.mask == asked.mask).all()
     assert unsaid.mask.shape != refused.mask.shape or (unsaid.mask != refused.mask).any()
+
+
+def test_what_the_segmenter_did_not_see_is_drawn_from_the_prompt_alone() -> None:
+    image, true = bright_disc()
+    sight = ModelSight(check({"tracker": {"precision": "fp32"}}), with_texts=False)
+    beside = Hint(box=(500.0, 10.0, 520.0, 30.0))
+    for hint in (BOX, Hint(point=(130.5, 90.5))):
+        found = sight.draw(image, {}, {1: hint, 3: beside})
+        assert set(found) == {1}
+        one = found[1]
+        x0, y0, x1, y1 = one.box
+        shared = (one.mask & true[y0:y1, x0:x1]).sum()
+        assert shared / (one.mask.sum() + true.sum() - shared) > 0.8
+        assert one.score == 0.0
+    refused = check({"tracker": {"refine": False}})
+    assert ModelSight(refused, with_texts=False).draw(image, {}, {1: BOX}) == {}
+
+
+def seen_of(mask: np.ndarray, score: float = 0.8) -> Seen:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    x0, y0, x1, y1 = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return Seen("cell", score, mask[y0:y1, x0:x1], (int(x0), int(y0), int(x1), int(y1)))
+
+
+class Judging(Noting):
+    """Leaves masks as they are, and takes those for good that are so large."""
+
+    def __init__(self, least_px: int) -> None:
+        super().__init__()
+        self.least_px = least_px
+
+    def draw_alone(
+        self, image: np.ndarray, outlines: Sequence[Outline], rounds: int = 1
+    ) -> tuple[list[Placed], list[float]]:
+        sure = [0.9 if one.mask.sum() >= self.least_px else 0.1 for one in outlines]
+        return self.draw(image, outlines), sure
+
+
+def test_what_texts_found_is_judged_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knobs, "edges", lambda *_: Judging(400))
+    sight = ModelSight(check({}), with_texts=False)
+    image, true = bright_disc()
+    speck = np.zeros_like(true)
+    speck[20:24, 20:24] = True
+    found = sight.settle(
+        image, [seen_of(speck), seen_of(true, 0.7), seen_of(np.roll(true, 2, 1), 0.9)], 0.5, 0.6
+    )
+    assert len(found) == 1
+    assert found[0].label == "cell"
+    assert found[0].score in (pytest.approx(0.63), pytest.approx(0.81))
+    assert sight.settle(image, [], 0.5, 0.6) == []
+
+
+def test_without_a_refiner_texts_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knobs, "edges", lambda *_: None)
+    sight = ModelSight(check({}), with_texts=False)
+    image, true = bright_disc()
+    one = seen_of(true, 0.1)
+    assert sight.settle(image, [one], 0.5, 0.6)[0] is one
+
+
+def test_a_mask_over_two_becomes_the_one_in_whose_middle_its_own_middle_lies() -> None:
+    image, true = bright_disc()
+    both = true | np.roll(true, 38, 1)
+    image = np.where((both & ~true)[..., None], 190, image).astype(np.uint8)
+    sight = ModelSight(check({"tracker": {"precision": "fp32"}}), with_texts=False)
+    found = sight.settle(image, [seen_of(true), seen_of(np.roll(true, 38, 1))], 0.5, 0.6)
+    assert len(found) == 2
+    assert all(0.7 < one.mask.sum() / true.sum() < 1.3 for one in found)
