@@ -39,6 +39,7 @@ def draw_pointed(
     outlines: Sequence[Outline],
     *,
     mirrored: bool = False,
+    apart: bool = True,
 ) -> list[Placed]:
     """Return the masks with new edges; those of which a click alone is known begin with discs.
 
@@ -48,6 +49,7 @@ def draw_pointed(
         outlines: Of its objects. A mask under a click says about how large the object is.
         mirrored: As for `Edges.draw`, of the last drawing; what has a box is drawn once before it,
             from one side.
+        apart: As for `Edges.draw`.
 
     Returns:
         As `Edges.draw`.
@@ -59,7 +61,7 @@ def draw_pointed(
     placed, _ = meant(edges, image, [now[row] for row in rows])
     for row, (mask, box) in zip(rows, placed, strict=True):
         now[row] = replace(now[row], mask=mask, box=box)
-    return edges.draw(image, now, mirrored=mirrored)
+    return edges.draw(image, now, mirrored=mirrored, apart=apart)
 
 
 def meant(

@@ -84,7 +84,12 @@ class Edges:
         self._apart = apart
 
     def draw(
-        self, image: NDArray[np.uint8], outlines: Sequence[Outline], *, mirrored: bool = False
+        self,
+        image: NDArray[np.uint8],
+        outlines: Sequence[Outline],
+        *,
+        mirrored: bool = False,
+        apart: bool = True,
     ) -> list[Placed]:
         """Return the masks with new edges.
 
@@ -93,12 +98,14 @@ class Edges:
             outlines: Of its objects.
             mirrored: Whether the network sees each window from eight sides, and the mean of what
                 it draws is taken: eight times the work, for edges that are a little better.
+            apart: Whether objects that were made to be apart are; else each is drawn as if alone.
 
         Returns:
             For each (h, w) bool in its tight box, and the box in pixels of the frame. A mask of
             which nothing would be left stays as it was.
         """
-        return self._draw(image, outlines, self._apart, mirrored)[0] if outlines else []
+        apart = apart and self._apart
+        return self._draw(image, outlines, apart, mirrored)[0] if outlines else []
 
     def draw_alone(
         self, image: NDArray[np.uint8], outlines: Sequence[Outline], rounds: int = 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from engines.edges import Placed
+if TYPE_CHECKING:  # what edges need is heavy
+    from engines.edges import Placed
 
 
 def shared_px(one: Placed, other: Placed) -> int:
@@ -24,6 +26,20 @@ def iou(one: Placed, other: Placed) -> float:
     return both / (int(one[0].sum()) + int(other[0].sum()) - both)
 
 
+def same(one: Placed, other: Placed, nms_iou: float, contained: float) -> bool:
+    """Return whether two masks, neither of them empty, are one object.
+
+    Args:
+        one: A mask.
+        other: Another one.
+        nms_iou: IoU from which two masks are one object.
+        contained: Part of the smaller inside the larger from which they are one object.
+    """
+    both = shared_px(one, other)
+    areas = int(one[0].sum()), int(other[0].sum())
+    return both > 0 and (both >= nms_iou * (sum(areas) - both) or both >= contained * min(areas))
+
+
 def different(
     placed: Sequence[Placed], quality: Sequence[float], nms_iou: float, contained: float
 ) -> list[int]:
@@ -32,16 +48,11 @@ def different(
     Args:
         placed: Masks, none of them empty.
         quality: Which of two of one object stays.
-        nms_iou: IoU above which two masks are one object.
-        contained: Part of the smaller inside the larger above which they are one object.
+        nms_iou: As for `same`.
+        contained: As for `same`.
     """
     kept: list[int] = []
     for row in sorted(range(len(placed)), key=lambda row: -quality[row]):
-        mine = int(placed[row][0].sum())
-        for other in kept:
-            both, theirs = shared_px(placed[row], placed[other]), int(placed[other][0].sum())
-            if both > nms_iou * (mine + theirs - both) or both > contained * min(mine, theirs):
-                break
-        else:
+        if not any(same(placed[row], placed[other], nms_iou, contained) for other in kept):
             kept.append(row)
     return kept

@@ -230,7 +230,9 @@ class ModelSight:
             Outline(seen[row].mask, seen[row].box, said[row].box, said[row].point) for row in rows
         ]
         drawn = list(seen)
-        again = draw_pointed(self._edges, image, outlines, mirrored=bool(hints))
+        # What one prompt gives does not depend on what else was prompted.
+        prompted = bool(hints)
+        again = draw_pointed(self._edges, image, outlines, mirrored=prompted, apart=not prompted)
         for row, (mask, box) in zip(rows, again, strict=True):
             drawn[row] = replace(seen[row], mask=mask, box=box)
         return drawn

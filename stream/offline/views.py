@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from engines.overlaps import same
 from stream.frame import BoolMask, Box
 
 OVERLAP_PART: Final = 0.25
@@ -190,7 +191,8 @@ def merge(
     kept: list[Piece] = []
     for piece in sorted(joined, key=lambda piece: (piece.cut, -piece.score)):
         others = [other for other in kept if other.view != piece.view]
-        if not any(_is_same(piece, other, nms_iou, contained) for other in others):
+        place = piece.mask, piece.box
+        if not any(same(place, (other.mask, other.box), nms_iou, contained) for other in others):
             kept.append(piece)
     return sorted(kept, key=lambda piece: -piece.score)
 
@@ -262,15 +264,6 @@ def _union(group: list[Piece]) -> Piece:
     surest = max(group, key=lambda piece: piece.score)
     box = (rect.x0, rect.y0, rect.x1, rect.y1)
     return replace(surest, mask=mask, box=box, view=rect, cut=False)
-
-
-def _is_same(one: Piece, other: Piece, nms_iou: float, contained: float) -> bool:
-    shared = Rect(*one.box).shared(Rect(*other.box))
-    if shared.empty:
-        return False
-    both = int((_part(one, shared) & _part(other, shared)).sum())
-    areas = one.area, other.area
-    return both >= nms_iou * (sum(areas) - both) or both >= contained * min(areas)
 
 
 def _part(piece: Piece, rect: Rect) -> BoolMask:

@@ -22,7 +22,12 @@ class Noting(Edges):
         self.told: list[list[Outline]] = []
 
     def draw(
-        self, image: np.ndarray, outlines: Sequence[Outline], *, mirrored: bool = False
+        self,
+        image: np.ndarray,
+        outlines: Sequence[Outline],
+        *,
+        mirrored: bool = False,
+        apart: bool = True,
     ) -> list[Placed]:
         self.told += [list(outlines)] if outlines else []
         return [(outline.mask, outline.box) for outline in outlines]
@@ -89,10 +94,10 @@ def test_what_the_segmenter_did_not_see_is_drawn_from_the_prompt_alone() -> None
     image, true = bright_disc()
     sight = ModelSight(check({"tracker": {"precision": "fp32"}}), with_texts=False)
     beside = Hint(box=(500.0, 10.0, 520.0, 30.0))
-    for hint in (BOX, Hint(point=(130.5, 90.5))):
-        found = sight.draw(image, {}, {1: hint, 3: beside})
-        assert set(found) == {1}
-        one = found[1]
+    # Two prompts of one object do not share it out.
+    found = sight.draw(image, {}, {1: BOX, 2: Hint(point=(130.5, 90.5)), 3: beside})
+    assert set(found) == {1, 2}
+    for one in found.values():
         x0, y0, x1, y1 = one.box
         shared = (one.mask & true[y0:y1, x0:x1]).sum()
         assert shared / (one.mask.sum() + true.sum() - shared) > 0.8
