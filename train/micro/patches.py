@@ -26,6 +26,8 @@ REACH = 2.5
 LEAST_REACH_PX = 24.0
 #: The longer side of an object in a patch; larger ones are shown smaller.
 LONGEST_PX = 44.0
+#: Share of patches whose light, contrast, colour or noise is changed.
+LOOK = 0.5
 #: How much patches are scaled, stretched and bent, as deviations.
 SCALE, STRETCH, BEND = 0.35, 0.1, 0.02
 
@@ -94,9 +96,19 @@ def _cut(still: Still, number: int, box: np.ndarray, rng: np.random.Generator) -
     image, own, other = (torch.rot90(one, turn, (-2, -1)) for one in (image, own, other))
     if rng.random() < 0.5:
         image, own, other = image.flip(-1), own.flip(-1), other.flip(-1)
-    if rng.random() < 0.75:
-        image = random_look(image[None], rng)[0]
+    if rng.random() < LOOK:
+        image = random_look(stretched(image)[None], rng)[0]
     return Patch(image.contiguous(), own.contiguous(), other.contiguous())
+
+
+def stretched(image: Tensor) -> Tensor:
+    """Bring an image to all of [0, 1].
+
+    Many microscope images use the lowest tenth of it: noise and darkening that a photograph bears
+    hide everything there.
+    """
+    low, high = image.amin(), image.amax()
+    return (image - low) / (high - low).clamp(min=1 / 255)
 
 
 def _warped(

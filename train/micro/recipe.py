@@ -70,13 +70,13 @@ class Segmenter(Section):
 class RefinerPart(Section):
     """The network that draws the edges of masks again."""
 
-    steps: AtLeastOne = 19000
+    steps: AtLeastOne = 31900
     rate: Positive = 2e-3
     warmup: Count = 100
-    second_round: Count = 9500
-    """A second round begins with this step, from the averaged weights: the learning rate rises and
-    falls again. 0, or more than `steps`: none."""
-    second_rate: Positive = 1.2e-3
+    restarts: tuple[AtLeastOne, ...] = (9500, 19000, 27000, 30400)
+    """With each of these steps another round begins, from the averaged weights: the learning rate
+    rises and falls again. Those not before `steps` are left out."""
+    later_rate: Positive = 1.2e-3
     own_from: Count = 1500
     """From this step on half of what was clicked is seen as the network itself drew it, and a
     quarter as it drew that again."""

@@ -42,15 +42,15 @@ class RefinerTrainer(Trainer):
         self.pool, self.recipe = pool, recipe
         torch.manual_seed(seed)
         model = Refiner().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        second = recipe.second_round if recipe.second_round < recipe.steps else 0
+        restarts = tuple(sorted(step for step in recipe.restarts if step < recipe.steps))
         schedule = Schedule(
             recipe.steps,
             recipe.rate,
             recipe.warmup,
             0.02,
             recipe.average,
-            second,
-            recipe.second_rate,
+            restarts,
+            recipe.later_rate,
         )
         super().__init__(model, nn.ModuleDict(), schedule, seed, ranks)
 

@@ -24,7 +24,7 @@ from train.micro.patches import Patch
 from train.micro.spoiling import discs, ellipses, spoilt
 
 #: Of the examples: with a box that is believed; with a click alone; with neither.
-BOXED, CLICKED = 0.35, 0.5
+BOXED, CLICKED = 0.3, 0.55
 #: Of those with a box or a fair mask the ones that have a click as well.
 POINTED = 0.2
 #: Of the boxes the exact ones, and how far off the others' sides are, as a part of them.
@@ -34,8 +34,8 @@ ELLIPSES = 0.4
 #: How far off the window is where no box was given: shift and scale.
 WINDOW_SHIFT, WINDOW_SCALE = 0.06, 0.12
 #: Of the clicked ones those that begin with a disc, and its radius, as a part of the object's.
-DISCS = 0.7
-RADII = (0.35, 1.9)
+DISCS = 0.9
+RADII = (0.25, 2.8)
 #: Of the clicks those as deep inside as can be; of the others every second lies anywhere.
 DEEPEST = 0.75
 

@@ -76,7 +76,7 @@ class SegmenterTrainer(Trainer):
         self._finder = Finder(fine, middle, model.hidden_dim)
         schedule = Schedule(
             recipe.steps, recipe.rate, recipe.warmup, 0.02, recipe.average,
-            self._second_round, recipe.second_rate,
+            (self._second_round,) if self._second_round else (), recipe.second_rate,
         )  # fmt: skip
         heads = nn.ModuleDict({"dense": self._dense, "finder": self._finder})
         super().__init__(model, heads, schedule, seed, ranks)

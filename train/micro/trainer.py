@@ -28,10 +28,9 @@ class Schedule:
         warmup: steps of the linear rise to it; a half cosine down to 2 per cent follows.
         weight_decay: of matrices; vectors have none.
         average: decay of the moving average of the weights.
-        second_round: step from which the rate rises and falls once more, beginning with the
-            averaged weights (warm restarts: Loshchilov & Hutter 2017, arXiv 1608.03983); 0 for no
-            such step.
-        second_rate: the highest learning rate of that round.
+        restarts: steps from which the rate rises and falls once more, beginning with the averaged
+            weights (warm restarts: Loshchilov & Hutter 2017, arXiv 1608.03983), in order.
+        later_rate: the highest learning rate of those rounds.
     """
 
     steps: int
@@ -39,14 +38,14 @@ class Schedule:
     warmup: int
     weight_decay: float
     average: float
-    second_round: int = 0
-    second_rate: float = 0.0
+    restarts: tuple[int, ...] = ()
+    later_rate: float = 0.0
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step."""
-        first, end, rate = 0, self.second_round or self.steps, self.rate
-        if self.second_round and step >= self.second_round:
-            first, end, rate = self.second_round, self.steps, self.second_rate
+        first = max((start for start in self.restarts if start <= step), default=0)
+        end = min((start for start in self.restarts if start > step), default=self.steps)
+        rate = self.later_rate if first else self.rate
         if step < first + self.warmup:
             return rate * (step - first + 1) / self.warmup
         progress = min(1.0, (step - first - self.warmup) / max(1, end - first - self.warmup))
@@ -134,7 +133,7 @@ class Trainer(ABC):
             for name, value in state[key].items():
                 average.shadow[name].copy_(value)
 
-    def begin_second_round(self) -> None:
+    def begin_again(self) -> None:
         """Go on from the averaged weights, as if nothing were known of earlier gradients."""
         self.model.load_state_dict(self.average.shadow)
         self.optimizer.state.clear()
@@ -155,8 +154,8 @@ class Trainer(ABC):
 
     def advance(self, batch: Any) -> dict[str, float]:
         """One optimiser step; returns the parts of its loss."""
-        if self.step and self.step == self.schedule.second_round:
-            self.begin_second_round()
+        if self.step in self.schedule.restarts:
+            self.begin_again()
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate_at(self.step)
         device = self.ranks.device.type

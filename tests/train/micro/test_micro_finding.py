@@ -87,14 +87,15 @@ def test_shapes_are_stills() -> None:
     assert 0 < len(np.unique(still.ids)) - 1 <= 13
 
 
-def test_a_second_round_rises_and_falls_again() -> None:
-    schedule = Schedule(100, 1.0, 10, 0.0, 0.9, second_round=60, second_rate=0.5)
+def test_each_round_rises_and_falls_again() -> None:
+    schedule = Schedule(100, 1.0, 10, 0.0, 0.9, restarts=(40, 70), later_rate=0.5)
     rates = [schedule.rate_at(step) for step in range(100)]
     assert rates[10] == 1.0
-    assert rates[59] < 0.03
-    assert rates[60] == pytest.approx(0.05)
-    assert max(rates[60:]) == pytest.approx(0.5)
-    assert rates[99] < 0.02
+    for first, end in ((40, 70), (70, 100)):
+        assert rates[first - 1] < 0.03
+        assert rates[first] == pytest.approx(0.05)
+        assert max(rates[first:end]) == pytest.approx(0.5)
+        assert rates[end - 1] < 0.02
 
 
 def test_the_second_round_begins_with_the_average_and_trains_the_finder() -> None:

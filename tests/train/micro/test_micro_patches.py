@@ -8,7 +8,7 @@ import torch
 
 from tests.train.micro.microscenes import discs
 from train.micro.data import Still
-from train.micro.patches import LONGEST_PX, PLAIN, Patch, patches_of
+from train.micro.patches import LONGEST_PX, PLAIN, Patch, patches_of, stretched
 
 
 def drawn(still: Still, count: int = 60) -> list[Patch]:
@@ -45,6 +45,23 @@ def test_the_picture_lies_under_the_mask() -> None:
         grey = patch.colours.mean(dim=0)
         apart.append(float((grey[patch.own].mean() - grey[~patch.own & ~patch.other].mean()).abs()))
     assert np.quantile(apart, 0.05) > 0.1
+
+
+def test_a_picture_in_the_lowest_tenth_of_its_range_is_not_drowned() -> None:
+    still = discs()
+    dim = Still(still.name, (still.image // 10).astype(np.uint8), still.ids, still.kind)
+    clear = []
+    for patch in drawn(dim):
+        grey = patch.colours.mean(dim=0)
+        ground = grey[~patch.own & ~patch.other]
+        clear.append(float((grey[patch.own].mean() - ground.mean()).abs() / ground.std()))
+    assert np.quantile(clear, 0.05) > 4
+
+
+def test_stretched_is_all_of_the_range_and_nothing_of_what_is_flat() -> None:
+    image = torch.tensor([[[0.01, 0.03, 0.05]]]).expand(3, 1, 3)
+    assert torch.allclose(stretched(image)[0, 0], torch.tensor([0.0, 0.5, 1.0]))
+    assert torch.equal(stretched(torch.full((3, 2, 2), 0.4)), torch.zeros(3, 2, 2))
 
 
 def test_large_objects_are_shown_smaller() -> None:
