@@ -4,7 +4,7 @@ SAM 2's decoder draws a mask on a grid of a quarter of its input: in a frame of 
 px, an object of 30 px has three cells. A small network that is shown the object alone, as large as
 any other, draws the edge again where the frame has it (boundary refinement of patches: Tang et al.
 2021, arXiv 2104.05239; a U-Net: Ronneberger et al. 2015, arXiv 1505.04597), and says how good it
-takes its drawing to be (mask scoring: Huang et al. 2019, arXiv 1903.00241).
+takes its drawing to be (`engines.judge`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from engines.eight_bit import unpacked
 from engines.errors import ModelError
+from engines.judge import Judge
 
 #: Colours, the mask so far, the box if there is one, the click if there is one.
 CHANNELS = 6
@@ -75,7 +76,7 @@ class Refiner(nn.Module):
             nn.ReLU(),
             nn.Conv2d(24, deep, 4, stride=2, padding=1),
         )
-        self.judge = nn.Sequential(nn.Linear(2 * deep + first, 48), nn.ReLU(), nn.Linear(48, 1))
+        self.judge = Judge(widths)
 
     def forward(self, x: Tensor, around: Tensor) -> Drawing:
         """Draw.
@@ -92,17 +93,13 @@ class Refiner(nn.Module):
             if level == len(self.down) - 1:
                 x = x + self.around(around)
             x = block(x)
-        deep = F.relu(x)
-        pooled = [deep.mean(dim=(2, 3)), deep.amax(dim=(2, 3))]
+        seen = [F.relu(x)]
         for up, block in zip(reversed(self.up), reversed(self.out_of), strict=True):
             x = F.interpolate(up(x), scale_factor=2.0, mode="bilinear", align_corners=False)
             x = block(x + passed.pop())
-        x = F.relu(x)
-        logits = self.last(x)[:, 0]
-        inside = logits.detach().float().sigmoid()[:, None]
-        mean = (x * inside).sum(dim=(2, 3)) / inside.sum(dim=(2, 3)).clamp(min=1.0)
-        quality = self.judge(torch.cat([*pooled, mean], dim=1))[:, 0]
-        return Drawing(logits, quality)
+            seen.insert(0, F.relu(x))
+        logits = self.last(seen[0])[:, 0]
+        return Drawing(logits, self.judge(seen, logits))
 
 
 def load_refiner(path: Path) -> Refiner:
