@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from engines.edges import Edges, Outline, Placed, whole
@@ -71,5 +71,18 @@ def once(redrawn: Redrawn, quality: torch.Tensor, nms_iou: float, contained: flo
 
 def _resized(place: Placed, size: tuple[int, int], side: int) -> torch.Tensor:
     """Return a mask as (side, side) bool; of a tiny one the cell that it fills most."""
-    cover = F.interpolate(whole(place, size)[None, None].float(), (side, side), mode="area")[0, 0]
+    mask, (x0, y0, x1, y1) = place
+    down, tall = _cells(size[0], side)
+    across, wide = _cells(size[1], side)
+    filled = down[:, y0:y1] @ torch.from_numpy(mask).float() @ across[:, x0:x1].T
+    cover = filled / (tall[:, None] * wide)
     return (cover >= min(0.5, float(cover.max()))) & (cover > 0)
+
+
+@lru_cache(maxsize=8)
+def _cells(pixels: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which pixels of a line each of so many cells has, (side, pixels) of 0 and 1; and how many."""
+    cell = torch.arange(side)[:, None]
+    first, end = cell * pixels // side, -(-(cell + 1) * pixels // side)
+    has = ((torch.arange(pixels) >= first) & (torch.arange(pixels) < end)).float()
+    return has, has.sum(dim=1)
