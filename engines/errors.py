@@ -9,3 +9,9 @@ class ModelError(ValueError):
     def __str__(self) -> str:
         """Return the message on one line."""
         return " ".join(super().__str__().split())
+
+
+def gist(error: BaseException) -> str:
+    """Return what an error says, on one line: of torch's about weights the first that is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:200].rstrip(" .,;") or type(error).__name__

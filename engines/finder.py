@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from engines.checkpoint import RANDOM, sha256
-from engines.errors import ModelError
+from engines.errors import ModelError, gist
 from engines.features import Features
 from engines.precision import PRECISIONS, choose_precision
 
@@ -194,6 +194,6 @@ def load_finder(path: Path) -> Finder:
 
 def _refused(path: Path, error: Exception) -> ModelError:
     return ModelError(
-        f"{path}: not the weights of a finder ({str(error).splitlines()[0]}); give what "
+        f"{path}: not the weights of a finder ({gist(error)}); give what "
         "maskcast train micro wrote, or take the file away"
     )

@@ -14,6 +14,7 @@ from torch import nn
 
 from engines.backends.face import BackendError, Running, Tensors
 from engines.backends.objects import join, split
+from engines.errors import gist
 from engines.networks.base import Network
 from engines.precision import PRECISIONS, with_weights_in
 
@@ -47,8 +48,7 @@ class Torch:
             module.load_state_dict(load_file(path), strict=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise BackendError(
-                f"{path}: not the weights of this network ({str(error).splitlines()[0]}); "
-                "export it again"
+                f"{path}: not the weights of this network ({gist(error)}); export it again"
             ) from error
         return TorchRunner(module, precision, how)
 
