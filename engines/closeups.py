@@ -122,7 +122,9 @@ def inputs_of(
 ) -> tuple[Tensor, Tensor]:
     """Put together what the network sees.
 
-    Every window is brought to the same brightness and contrast, and with it the wider view.
+    Every window is brought to the same brightness and contrast, and with it the wider view. That is
+    shown as it is as well, on the scale of exposures: people draw dim objects wider than bright
+    ones.
 
     Args:
         colours: (N, 3, S, S) in [0, 1].
@@ -132,9 +134,15 @@ def inputs_of(
         wider: (N, 3, V, V) in [0, 1].
 
     Returns:
-        (N, 6, S, S), and (N, 3, V, V) of the wider view.
+        (N, 6, S, S), and (N, 6, V, V) of the wider view.
     """
     middle = colours.mean(dim=(1, 2, 3), keepdim=True)
     spread = colours.std(dim=(1, 2, 3), keepdim=True).clamp(min=FLAT)
     drawn = torch.stack([masks * 2 - 1, boxes, points], dim=1)
-    return torch.cat([(colours - middle) / spread, drawn], dim=1), (wider - middle) / spread
+    wide = torch.cat([(wider - middle) / spread, exposure(wider)], dim=1)
+    return torch.cat([(colours - middle) / spread, drawn], dim=1), wide
+
+
+def exposure(colours: Tensor) -> Tensor:
+    """Return colours in [0, 1] on a logarithmic scale, from -1 at 0 to 1 at 1."""
+    return (colours * 255 + 1).log2() / 4 - 1

@@ -21,11 +21,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from engines.eight_bit import unpacked
-from engines.errors import ModelError
+from engines.errors import ModelError, gist
 from engines.judge import Judge
 
 #: Colours, the mask so far, the box if there is one, the click if there is one.
 CHANNELS = 6
+#: Colours of the wider view, in the contrast of the window and as they are.
+WIDER_CHANNELS = 6
+#: Neurons of the last of the deepest blocks.
+NECK = 64
 WIDTHS = (16, 40, 64, 96)
 
 
@@ -41,10 +45,11 @@ class Drawing(NamedTuple):
 class _Block(nn.Module):
     """Two convolutions beside an identity; it begins as the identity, nearly."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inside: int | None = None) -> None:
         super().__init__()
-        self.one = nn.Conv2d(width, width, 3, padding=1)
-        self.two = nn.Conv2d(width, width, 3, padding=1)
+        inside = inside or width
+        self.one = nn.Conv2d(width, inside, 3, padding=1)
+        self.two = nn.Conv2d(inside, width, 3, padding=1)
         with torch.no_grad():
             self.two.weight.mul_(0.1)
 
@@ -68,11 +73,12 @@ class Refiner(nn.Module):
         pairs = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
         self.into = nn.ModuleList(nn.Sequential(_Block(b), _Block(b)) for _, b in pairs)
+        self.deepest = _Block(deep, NECK)
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
         self.out_of = nn.ModuleList(_Block(a) for a, _ in pairs)
         self.last = nn.Conv2d(first, 1, 1)
         self.around = nn.Sequential(
-            nn.Conv2d(3, 24, 4, stride=2, padding=1),
+            nn.Conv2d(WIDER_CHANNELS, 24, 4, stride=2, padding=1),
             nn.ReLU(),
             nn.Conv2d(24, deep, 4, stride=2, padding=1),
         )
@@ -83,7 +89,7 @@ class Refiner(nn.Module):
 
         Args:
             x: (N, 6, S, S) windows; S is a multiple of 8.
-            around: (N, 3, S/2, S/2) a wider view.
+            around: (N, 6, S/2, S/2) a wider view.
         """
         x = self.stem(x)
         passed = []
@@ -93,6 +99,7 @@ class Refiner(nn.Module):
             if level == len(self.down) - 1:
                 x = x + self.around(around)
             x = block(x)
+        x = self.deepest(x)
         seen = [F.relu(x)]
         for up, block in zip(reversed(self.up), reversed(self.out_of), strict=True):
             x = F.interpolate(up(x), scale_factor=2.0, mode="bilinear", align_corners=False)
@@ -117,7 +124,7 @@ def load_refiner(path: Path) -> Refiner:
         refiner.load_state_dict(state, strict=True)
     except (OSError, SafetensorError, KeyError, IndexError, RuntimeError) as error:
         raise ModelError(
-            f"{path}: not the weights of a refiner ({str(error).splitlines()[0]}); give what "
+            f"{path}: not the weights of a refiner ({gist(error)}); give what "
             "maskcast train micro wrote, or take the file away"
         ) from error
     return refiner.eval()

@@ -19,6 +19,7 @@ from engines.closeups import (
     WIDER_PX,
     around,
     dots,
+    exposure,
     look,
     rectangles,
     windows_of,
@@ -26,7 +27,7 @@ from engines.closeups import (
 from engines.edges import AT_ONCE, Edges, Outline
 from engines.eight_bit import packed
 from engines.errors import ModelError
-from engines.refiner import Drawing, Refiner, load_refiner
+from engines.refiner import CHANNELS, WIDER_CHANNELS, Drawing, Refiner, load_refiner
 from engines.registry import load_edges, refiner_path
 
 IMAGE = np.zeros((120, 160, 3), np.uint8)
@@ -202,7 +203,9 @@ def test_a_second_round_looks_around_what_the_first_one_drew() -> None:
 
     outline = disc(80, 60, 10.0)
     once = edges(wider).draw(IMAGE, [outline])[0]
-    thrice = edges(wider).draw_alone(IMAGE, [outline], rounds=3)[0][0]
+    drawing, thrice = edges(wider), (outline.mask, outline.box)
+    for _ in range(3):
+        (thrice,), _ = drawing.draw_alone(IMAGE, [Outline(*thrice)])
     assert thrice[0].sum() > once[0].sum() > outline.mask.sum()
     assert seen[1:] == pytest.approx([seen[1]] * 3, rel=0.3)  # each time as large in its window
 
@@ -215,12 +218,31 @@ def test_a_wider_view_is_shown_too() -> None:
     outline = disc(80, 60, 16.0)  # its window ends at 112, the wider view at 160
     drawing.draw(image, [outline])
     (wider,) = drawing._refiner.wider
-    assert wider.shape == (1, 3, WIDER_PX, WIDER_PX)
-    bright = wider[0].mean(dim=0) > wider.mean()
+    assert wider.shape == (1, WIDER_CHANNELS, WIDER_PX, WIDER_PX)
+    bright = wider[0, :3].mean(dim=0) > wider[0, :3].mean()
     columns = bright.any(dim=0).nonzero()[:, 0] + 0.5
     at = 80 + (columns / WIDER_PX - 0.5) * 64 * WIDER
     assert 118 < float(at.min()) < 126
     assert 134 < float(at.max()) < 142
+
+
+def test_how_bright_a_picture_is_can_be_seen_in_the_wider_view_alone() -> None:
+    """The window has the same contrast in any light; what lies around says what the light was."""
+    image = np.random.default_rng(0).integers(40, 120, IMAGE.shape).astype(np.uint8)
+    drawing = edges()
+    seen = []
+    for light in (image, image * 2):
+        drawing.draw(light, [disc(80, 60, 16.0)])
+        seen.append(drawing._refiner.wider[-1][0])
+    dim, bright = seen
+    torch.testing.assert_close(dim[:3], bright[:3], atol=1e-4, rtol=0.0)
+    twice = (bright[3:] - dim[3:]) * 4  # in steps of two to one; the one is added to 40 or more
+    assert 0.95 < float(twice.min()) < float(twice.max()) < 1.0
+
+
+def test_exposures_go_from_minus_one_to_one() -> None:
+    colours = torch.tensor([0.0, 15 / 255, 1.0])
+    torch.testing.assert_close(exposure(colours), torch.tensor([-1.0, 0.0, 1.0]), atol=2e-6, rtol=0)
 
 
 def test_a_wider_view_has_the_same_middle() -> None:
@@ -264,7 +286,10 @@ def test_a_file_is_read_back(tmp_path: Path) -> None:
     refiner = Refiner((4, 8, 8, 8)).eval()
     path = tmp_path / "maskcast_refiner.safetensors"
     save_file(refiner.state_dict(), path)
-    x, wider = torch.randn(2, 6, SIDE_PX, SIDE_PX), torch.randn(2, 3, WIDER_PX, WIDER_PX)
+    x, wider = (
+        torch.randn(2, CHANNELS, SIDE_PX, SIDE_PX),
+        torch.randn(2, WIDER_CHANNELS, WIDER_PX, WIDER_PX),
+    )
     with torch.inference_mode():
         own = refiner(x, wider)
         for mine, other in zip(load_refiner(path)(x, wider), own, strict=True):
@@ -274,6 +299,10 @@ def test_a_file_is_read_back(tmp_path: Path) -> None:
             torch.testing.assert_close(mine, other, atol=0.02 * float(other.abs().max()), rtol=0.0)
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(ModelError, match="not the weights of a refiner"):
+        load_refiner(path)
+    earlier = {n: w for n, w in refiner.state_dict().items() if not n.startswith("deepest.one")}
+    save_file(earlier, path)
+    with pytest.raises(ModelError, match=r"Missing key\(s\) in state_dict: \"deepest.one.weight\""):
         load_refiner(path)
 
 

@@ -46,7 +46,7 @@ class Examples:
 
     Attributes:
         inputs: (N, 6, S, S) as the refiner sees them.
-        wider: (N, 3, S, S) what lies around.
+        wider: (N, 6, V, V) what lies around.
         target: (N, S, S) in [0, 1], the part of each cell that is the object's.
         areas: (N,) of the whole object, in cells of the window.
         windows: (N, 4) pixels of their patches.

@@ -11,7 +11,7 @@ import torch
 
 from engines.closeups import SIDE_PX, WIDER_PX
 from engines.eight_bit import unpacked
-from engines.refiner import Refiner
+from engines.refiner import WIDER_CHANNELS, Refiner
 from tests.train.micro.microscenes import discs
 from train.micro.again import seen_again
 from train.micro.patches import patches_of
@@ -40,7 +40,7 @@ def test_windows_show_their_object() -> None:
     drawn = many()
     inputs, target = drawn.inputs, drawn.target
     assert inputs.shape == (320, 6, SIDE_PX, SIDE_PX)
-    assert drawn.wider.shape == (320, 3, WIDER_PX, WIDER_PX)
+    assert drawn.wider.shape == (320, WIDER_CHANNELS, WIDER_PX, WIDER_PX)
     inside = target > 0.5
     # The discs are bright, and half as wide as the window where their box was given.
     # In most: some are shown as negatives.
