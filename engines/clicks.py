@@ -2,17 +2,17 @@
 
 A click says where, and not how large. A mask that took in a neighbour looks as right as any to a
 network that draws edges again, while one that begins small grows to the next edge; so drawing
-begins with discs, and with the mask that there is. How likely a drawing is what was meant is said
-by the network's own judgement of it, and by where in it the click lies: people click into the
-middle of what they mean. The drawing stays whose IoU with what was meant is the highest to be
-expected, so that one that others resemble wins against one that is alone.
+begins with discs, and with the mask that there is. Which of the drawings was meant is told by the
+network's own judgement of them; by where in them the click lies, as people click into the middle of
+what they mean; by how little a drawing changes when it is drawn again; and by how much the others
+resemble it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,25 @@ from engines.sketches import disc_at
 
 #: Radii of the discs, as parts of that of a disc as large as the mask.
 SIZES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)
-#: How often each is drawn again before they are compared.
-ROUNDS = 2
 #: The smallest radius, in pixels of the frame.
 LEAST_PX = 2.0
-#: What a click at the deepest place of a drawing is worth beside one at its edge, in logits of the
-#: quality; and how many of these make odds of e. Both were chosen on training images.
-CENTRAL, TEMPERATURE = 4.0, 0.6
+#: What speaks for a drawing, and how much a unit of each does: fitted to training images by
+#: tools/fit_clicks.py.
+TERMS = ("sure", "sure_before", "central", "calm", "alike")
+WEIGHTS = (2.3, 0.2, 23.0, 14.0, 7.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What was drawn from one beginning."""
+
+    place: Placed
+    sure: float
+    """The IoU, in [0, 1], that the network thinks it to have."""
+    sure_before: float
+    """The same of the drawing before it, around which it was drawn."""
+    calm: float
+    """The IoU with the drawing before it."""
 
 
 def draw_pointed(
@@ -83,21 +95,38 @@ def meant(
     Returns:
         As `Edges.draw_alone`.
     """
+    placed, quality = [], []
+    for outline, ones in zip(outlines, guesses(edges, image, outlines), strict=True):
+        assert outline.point is not None
+        sure = [one.sure for one in ones]
+        best = likeliest(ones, outline.point) if clicked else int(np.argmax(sure))
+        placed.append(ones[best].place)
+        quality.append(sure[best])
+    return placed, quality
+
+
+def guesses(
+    edges: Edges, image: NDArray[np.uint8], outlines: Sequence[Outline]
+) -> list[list[Guess]]:
+    """Return what is drawn of each outline, twice, from its mask and from the discs of `SIZES`.
+
+    Args:
+        edges: Draws.
+        image: (H, W, 3) uint8 RGB.
+        outlines: Each with a point.
+    """
     size = (int(image.shape[0]), int(image.shape[1]))
     count = len(outlines)
     tries = [*outlines, *(disc(one, part, size) for part in SIZES for one in outlines)]
-    drawn, sure = edges.draw_alone(image, tries, ROUNDS)
-    placed, quality = [], []
-    for row, outline in enumerate(outlines):
-        assert outline.point is not None
-        ones = range(row, len(tries), count)
-        best = max(ones, key=sure.__getitem__)
-        if clicked:
-            same = [drawn[one] for one in ones], [sure[one] for one in ones]
-            best = ones[likeliest(*same, outline.point)]
-        placed.append(drawn[best])
-        quality.append(sure[best])
-    return placed, quality
+    first, sure_before = edges.draw_alone(image, tries)
+    pairs = zip(tries, first, strict=True)
+    again = [replace(outline, mask=mask, box=box) for outline, (mask, box) in pairs]
+    drawn, sure = edges.draw_alone(image, again)
+    made = [
+        Guess(place, now, then, iou(place, before))
+        for place, now, then, before in zip(drawn, sure, sure_before, first, strict=True)
+    ]
+    return [made[row::count] for row in range(count)]
 
 
 def _sketch_boxed(edges: Edges, image: NDArray[np.uint8], outlines: list[Outline]) -> None:
@@ -107,20 +136,45 @@ def _sketch_boxed(edges: Edges, image: NDArray[np.uint8], outlines: list[Outline
         outlines[row] = replace(outlines[row], mask=mask, box=box)
 
 
-def likeliest(drawn: Sequence[Placed], sure: Sequence[float], point: tuple[float, float]) -> int:
-    """Return which of several drawings has the highest IoU to be expected with what a click meant.
+def likeliest(drawn: Sequence[Guess], point: tuple[float, float]) -> int:
+    """Return which of several drawings a click meant.
 
     Args:
         drawn: One or more.
-        sure: The IoU, in [0, 1], that the network thinks each to have.
         point: x, y of the click, in pixels of the frame.
     """
-    chance = np.clip(np.asarray(sure, np.float64), 0.01, 0.99)
-    depth = np.array([centrality(place, point) for place in drawn])
-    worth = (np.log(chance / (1 - chance)) + CENTRAL * depth) / TEMPERATURE
-    odds = np.exp(worth - worth.max())
-    shared = np.array([[iou(one, other) for other in drawn] for one in drawn])
-    return int(np.argmax(shared @ odds))
+    return int(np.argmax(terms(drawn, point) @ WEIGHTS))
+
+
+def terms(drawn: Sequence[Guess], point: tuple[float, float]) -> NDArray[np.float64]:
+    """Return (G, 5) what speaks for each drawing, as `TERMS` names it.
+
+    These are the logits of the IoU that the network thinks the last drawing and the one before to
+    have, how central the click lies, how little was changed last, and the mean IoU with the others.
+
+    Args:
+        drawn: G of them.
+        point: See `likeliest`.
+    """
+    others = max(len(drawn) - 1, 1)
+    alike = [sum(iou(one.place, other.place) for other in drawn) - 1.0 for one in drawn]
+    return np.stack(
+        [
+            _logits([one.sure for one in drawn]),
+            _logits([one.sure_before for one in drawn]),
+            np.array([centrality(one.place, point) for one in drawn]),
+            np.array([one.calm for one in drawn]),
+            np.array(alike) / others,
+        ],
+        axis=1,
+    )
+
+
+def _logits(chances: Sequence[float]) -> NDArray[np.float64]:
+    """What is taken for perfect or for nothing stays comparable."""
+    sure = np.clip(np.asarray(chances, np.float64), 0.01, 0.99)
+    logits: NDArray[np.float64] = np.log(sure / (1 - sure))
+    return logits
 
 
 def centrality(place: Placed, point: tuple[float, float]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -108,27 +108,18 @@ class Edges:
         return self._draw(image, outlines, apart, mirrored)[0] if outlines else []
 
     def draw_alone(
-        self, image: NDArray[np.uint8], outlines: Sequence[Outline], rounds: int = 1
+        self, image: NDArray[np.uint8], outlines: Sequence[Outline]
     ) -> tuple[list[Placed], list[float]]:
         """Return each mask as if it were alone, and how good the network takes it to be.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             outlines: Of its objects, or several of one.
-            rounds: How often, 1 or more; from the second on around what the last one drew. More
-                than one pays where masks are poor, such as after a click.
 
         Returns:
             Masks as `draw`; and the IoU, in [0, 1], that the network thinks each to have.
         """
-        drawn: list[Placed] = []
-        sure: list[float] = []
-        now = list(outlines)
-        for _ in range(rounds if outlines else 0):
-            drawn, sure = self._draw(image, now, apart=False)
-            pairs = zip(now, drawn, strict=True)
-            now = [replace(outline, mask=mask, box=box) for outline, (mask, box) in pairs]
-        return drawn, sure
+        return self._draw(image, outlines, apart=False) if outlines else ([], [])
 
     @torch.inference_mode()
     def _draw(

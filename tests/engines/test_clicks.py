@@ -9,7 +9,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engines.clicks import SIZES, centrality, disc, draw_pointed, likeliest, meant
+from engines.clicks import (
+    SIZES,
+    TERMS,
+    WEIGHTS,
+    Guess,
+    centrality,
+    disc,
+    draw_pointed,
+    guesses,
+    likeliest,
+    meant,
+    terms,
+)
 from engines.edges import Edges, Outline, Placed
 from tests.engines.test_edges import IMAGE, Told, edges, iou, painted, same_mask
 from tests.engines.test_edges import disc as true_disc
@@ -55,7 +67,7 @@ class Sure(Edges):
         self.area_px, self.within = area_px, within
 
     def draw_alone(
-        self, image: np.ndarray, outlines: Sequence[Outline], rounds: int = 1
+        self, image: np.ndarray, outlines: Sequence[Outline]
     ) -> tuple[list[Placed], list[float]]:
         off = [abs(float(outline.mask.sum()) / self.area_px - 1) for outline in outlines]
         sure = [0.9 if one < self.within else 0.01 for one in off]
@@ -79,24 +91,54 @@ def test_the_mask_that_there_was_stays_where_it_is_the_best() -> None:
     assert iou(painted(*found[0]), painted(crescent.mask, crescent.box)) > 0.95
 
 
+def guess(outline: Outline, sure: float, before: float = 0.5, calm: float = 0.9) -> Guess:
+    return Guess((outline.mask, outline.box), sure, before, calm)
+
+
 def test_of_two_that_are_as_good_the_one_in_whose_middle_the_click_lies_stays() -> None:
-    small, two = ((one.mask, one.box) for one in (true_disc(60, 60, 10.0), true_disc(70, 60, 20.0)))
+    small, two = true_disc(60, 60, 10.0), true_disc(70, 60, 20.0)
     point = (60.5, 60.5)
-    assert likeliest([two, small], [0.8, 0.8], point) == 1
-    assert likeliest([two, small], [0.9, 0.2], point) == 0
     # What is taken for perfect or for nothing stays comparable.
-    assert likeliest([two, small], [1.0, 1.0], point) == 1
-    assert likeliest([two, small], [0.0, 0.0], point) == 1
-    assert likeliest([two], [0.0], point) == 0
+    for sure in (0.0, 0.8, 1.0):
+        assert likeliest([guess(two, sure), guess(small, sure)], point) == 1
+    assert likeliest([guess(two, 0.99), guess(small, 0.05)], point) == 0
+    assert likeliest([guess(two, 0.0)], point) == 0
+
+
+@pytest.mark.parametrize("better", [{"sure": 0.9}, {"before": 0.9}, {"calm": 1.0}])
+def test_of_two_that_are_alike_the_one_that_more_speaks_for_stays(better: dict[str, float]) -> None:
+    one = true_disc(60, 60, 20.0)
+    worse, best = guess(one, 0.5), guess(one, **({"sure": 0.5} | better))
+    assert likeliest([worse, best], (60.5, 60.5)) == 1
+    assert likeliest([best, worse], (60.5, 60.5)) == 0
 
 
 def test_one_that_others_resemble_wins_against_one_that_is_alone() -> None:
     point = (60.5, 60.5)
-    alone = true_disc(60, 60, 20.0)
-    like = [true_disc(60, 60, radius) for radius in (10.0, 10.5, 9.5)]
-    places = [(one.mask, one.box) for one in (alone, *like)]
-    assert likeliest(places[:2], [0.71, 0.7], point) == 0
-    assert likeliest(places, [0.71, 0.7, 0.7, 0.7], point) == 1
+    alone = guess(true_disc(60, 60, 20.0), 0.71)
+    like = [guess(true_disc(60, 60, radius), 0.7) for radius in (10.0, 10.5, 9.5)]
+    assert likeliest([alone, like[0]], point) == 0
+    assert likeliest([alone, *like], point) == 1
+
+
+def test_terms_are_what_they_are_called() -> None:
+    one, other = true_disc(60, 60, 20.0), true_disc(100, 60, 20.0)
+    found = terms([guess(one, 0.5, 0.5, 0.25), guess(other, 1.0, 0.0, 1.0)], (60.5, 60.5))
+    assert found.shape == (2, len(TERMS)) == (2, len(WEIGHTS))
+    sure = math.log(0.99 / 0.01)
+    alike = iou(painted(one.mask, one.box), painted(other.mask, other.box))
+    np.testing.assert_allclose(found[0], [0, 0, 1, 0.25, alike], atol=0.03)
+    np.testing.assert_allclose(found[1], [sure, -sure, 0, 1, alike], atol=0.03)
+
+
+def test_each_is_drawn_twice_from_its_mask_and_from_discs() -> None:
+    outlines = [replace(true_disc(x, 60, 20.0), point=(float(x), 60.0)) for x in (50, 120)]
+    for outline, made in zip(outlines, guesses(edges(), IMAGE, outlines), strict=True):
+        assert len(made) == 1 + len(SIZES)
+        wanted = [outline, *(disc(outline, part, (HEIGHT, WIDTH)) for part in SIZES)]
+        for one, start in zip(made, wanted, strict=True):
+            assert iou(painted(*one.place), painted(start.mask, start.box)) > 0.9
+            assert one.calm > 0.9
 
 
 def test_where_nobody_clicked_the_surest_stays() -> None:
@@ -142,10 +184,10 @@ class Counting(Sure):
         self.alone: list[Outline] = []
 
     def draw_alone(
-        self, image: np.ndarray, outlines: Sequence[Outline], rounds: int = 1
+        self, image: np.ndarray, outlines: Sequence[Outline]
     ) -> tuple[list[Placed], list[float]]:
         self.alone += outlines
-        return super().draw_alone(image, outlines, rounds)
+        return super().draw_alone(image, outlines)
 
 
 def test_what_has_a_box_is_drawn_twice_where_much_is_done_for_it() -> None:
