@@ -23,7 +23,7 @@ from engines.overlaps import iou
 from engines.sketches import disc_at
 
 #: Radii of the discs, as parts of that of a disc as large as the mask.
-SIZES = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)
+SIZES = (0.14, 0.21, 0.3, 0.5, 0.7, 1.0, 1.4)
 #: The smallest radius, in pixels of the frame.
 LEAST_PX = 2.0
 #: What speaks for a drawing, and how much a unit of each does: fitted to training images by

@@ -32,6 +32,10 @@ FrameBox = tuple[int, int, int, int]
 Placed = tuple[Mask, FrameBox]
 #: Windows that the network sees at once; bounds memory.
 AT_ONCE = 128
+#: What is added to the logits of masks that are kept: of pixels as likely in as out more are taken,
+#: since what is best for the overlap lies below even chances (Lipton et al. 2014, arXiv 1402.1892).
+#: Chosen on training images, where clicks and boxes both gained 0.001 to 0.002.
+LENIENCE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +109,14 @@ class Edges:
             which nothing would be left stays as it was.
         """
         apart = apart and self._apart
-        return self._draw(image, outlines, apart, mirrored)[0] if outlines else []
+        return self._draw(image, outlines, apart, mirrored, LENIENCE)[0] if outlines else []
 
     def draw_alone(
         self, image: NDArray[np.uint8], outlines: Sequence[Outline]
     ) -> tuple[list[Placed], list[float]]:
         """Return each mask as if it were alone, and how good the network takes it to be.
+
+        These are for drawing on: nothing is taken leniently.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -128,6 +134,7 @@ class Edges:
         outlines: Sequence[Outline],
         apart: bool,
         mirrored: bool = False,
+        lenience: float = 0.0,
     ) -> tuple[list[Placed], list[float]]:
         boxes = torch.tensor([o.given or o.box for o in outlines], dtype=torch.float32)
         windows = windows_of(boxes)
@@ -135,7 +142,7 @@ class Edges:
             self._answer(*self._inputs(image, outlines[some], windows[some]), mirrored)
             for some in (slice(n, n + AT_ONCE) for n in range(0, len(outlines), AT_ONCE))
         ]
-        logits = torch.cat([part.logits for part in parts])
+        logits = torch.cat([part.logits for part in parts]) + lenience
         quality = torch.cat([part.quality for part in parts])
         if self._one_piece:
             logits = one_piece(logits)

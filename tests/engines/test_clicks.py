@@ -34,7 +34,7 @@ def test_a_disc_lies_around_the_click_and_is_so_large(part: float) -> None:
     outline = replace(true_disc(80, 60, 20.0), point=(75.0, 64.0))
     found = disc(outline, part, (HEIGHT, WIDTH))
     assert found.point == outline.point
-    assert found.mask.sum() == pytest.approx(math.pi * (20.0 * part) ** 2, rel=0.05)
+    assert found.mask.sum() == pytest.approx(math.pi * (20.0 * part) ** 2, rel=0.1)
     x0, y0, x1, y1 = found.box
     assert ((x0 + x1) / 2, (y0 + y1) / 2) == (75.0, 64.0)
     assert found.mask.any(0).all()
@@ -78,7 +78,7 @@ class Sure(Edges):
 def test_the_drawing_that_the_network_believes_most_stays(part: float) -> None:
     clicked = [replace(true_disc(x, 60, 20.0), point=(float(x), 60.0)) for x in (40, 120)]
     wanted = [disc(outline, part, (HEIGHT, WIDTH)) for outline in clicked]
-    found = draw_pointed(Sure(math.pi * (20.0 * part) ** 2), IMAGE, clicked)
+    found = draw_pointed(Sure(math.pi * (20.0 * part) ** 2, 0.1), IMAGE, clicked)
     for place, outline in zip(found, wanted, strict=True):
         assert iou(painted(*place), painted(outline.mask, outline.box)) > 0.95
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from engines.closeups import (
     rectangles,
     windows_of,
 )
-from engines.edges import AT_ONCE, Edges, Outline
+from engines.edges import AT_ONCE, LENIENCE, Edges, Outline
 from engines.eight_bit import packed
 from engines.errors import ModelError
 from engines.refiner import CHANNELS, WIDER_CHANNELS, Drawing, Refiner, load_refiner
@@ -330,3 +331,21 @@ def widths(loaded: Edges) -> int:
 def test_a_model_without_one_says_so() -> None:
     with pytest.raises(ModelError, match=r"refine: sam2\.1-tiny has no network .* accepted are"):
         load_edges("sam2.1-tiny", "random:0")
+
+
+def test_what_is_kept_is_taken_leniently_and_what_is_drawn_on_is_not() -> None:
+    """A pixel somewhat likelier out than in is part of the mask in the end, one surely out not."""
+
+    def ring(x: Tensor) -> Tensor:
+        mask = x[:, 3:4]
+        wide = F.max_pool2d(mask, 9, stride=1, padding=4)
+        wider = F.max_pool2d(mask, 17, stride=1, padding=8)
+        near = torch.where(wide > 0, -0.5 * LENIENCE, torch.where(wider > 0, -1.5 * LENIENCE, -3.0))
+        return torch.where(mask > 0, 3.0, near)[:, 0]
+
+    outline = disc(80, 60, 16.0)
+    kept = edges(ring).draw(IMAGE, [outline])[0][0]
+    (drawn,), _ = edges(ring).draw_alone(IMAGE, [outline])
+    cell = 64 / SIDE_PX
+    assert kept.sum() == pytest.approx(math.pi * (16.0 + 4 * cell) ** 2, rel=0.12)
+    assert drawn[0].sum() == pytest.approx(math.pi * 16.0**2, rel=0.12)
