@@ -148,7 +148,7 @@ def main(args: argparse.Namespace) -> None:
     figures: dict[str, Any] = {
         "pictures": len(order),
         "clicks": len(clicks),
-        "weights": dict(zip(TERMS, weights.round(3).tolist(), strict=True)),
+        "fitted": dict(zip(TERMS, weights.round(3).tolist(), strict=True)),
         "iou": {
             "chosen by the weights of before": chosen(clicks, WEIGHTS),
             "chosen by these": chosen(clicks, weights),
@@ -163,7 +163,7 @@ def main(args: argparse.Namespace) -> None:
 
 def tables(figures: dict[str, Any]) -> list[Table]:
     """Lay the figures out."""
-    weights = [[name, f"{value:.3f}"] for name, value in figures["weights"].items()]
+    weights = [[name, f"{value:.3f}"] for name, value in figures["fitted"].items()]
     ious = [[name, f"{value:.4f}"] for name, value in figures["iou"].items()]
     return [
         Table("Weights", ["what speaks for a drawing", "weight"], weights),

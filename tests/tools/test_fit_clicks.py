@@ -69,7 +69,8 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     main(options(["--data", str(tmp_path / "data"), "--objects", "2", "--json", str(out)]))
     figures = json.loads(out.read_text())
     assert (figures["pictures"], figures["clicks"]) == (4, 8)
-    assert list(figures["weights"]) == list(TERMS)
+    assert list(figures["fitted"]) == list(TERMS)
+    assert figures["model"] == "micro"
     assert (
         0.5 < figures["iou"]["chosen by these"] <= figures["iou"]["the best drawing, were it known"]
     )
