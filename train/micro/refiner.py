@@ -55,8 +55,8 @@ class RefinerTrainer(Trainer):
         super().__init__(model, nn.ModuleDict(), schedule, seed, ranks)
 
     def kept(self) -> dict[str, Tensor]:
-        """The averaged weights, in eight bits."""
-        return packed(self.average.shadow)
+        """What the last two rounds ended with, in eight bits."""
+        return packed(self.between())
 
     def draw(self, step: int) -> Examples:
         """Windows of as many pictures as the recipe says."""
@@ -157,10 +157,10 @@ class RefinerLook:
         self._model = Refiner()
 
     def __call__(self, trainer: Trainer, folder: Path) -> Mapping[str, float]:
-        """Measure and draw the averaged weights."""
+        """Measure and draw what would be kept."""
         if not self._examples:
             return {}
-        self._model.load_state_dict({k: v.cpu() for k, v in trainer.average.shadow.items()})
+        self._model.load_state_dict({k: v.cpu() for k, v in trainer.between().items()})
         before, after, boxed, bare, far = [], [], [], [], []
         for examples in self._examples:
             with torch.inference_mode():

@@ -90,6 +90,8 @@ class Trainer(ABC):
         )
         self.average = Average(self.model, schedule.average)
         self.heads_average = Average(self.heads, schedule.average)
+        #: The averaged weights that the present round began with; empty in the first round.
+        self.round_began: dict[str, Tensor] = {}
         self.step = 0
 
     @abstractmethod
@@ -113,6 +115,7 @@ class Trainer(ABC):
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.shadow,
             "heads_average": self.heads_average.shadow,
+            "round_began": self.round_began,
         }
 
     def kept(self) -> dict[str, Tensor]:
@@ -132,11 +135,24 @@ class Trainer(ABC):
         for average, key in ((self.average, "average"), (self.heads_average, "heads_average")):
             for name, value in state[key].items():
                 average.shadow[name].copy_(value)
+        # Checkpoints of before rounds were remembered have none.
+        began = state.get("round_began", {})
+        self.round_began = {name: value.to(self.ranks.device) for name, value in began.items()}
 
     def begin_again(self) -> None:
         """Go on from the averaged weights, as if nothing were known of earlier gradients."""
+        self.round_began = {name: value.clone() for name, value in self.average.shadow.items()}
         self.model.load_state_dict(self.average.shadow)
         self.optimizer.state.clear()
+
+    def between(self) -> dict[str, Tensor]:
+        """The averaged weights, halfway back to those that the present round began with.
+
+        Rounds end at different places, and between them lies what does better with other data
+        (stochastic weight averaging: Izmailov et al. 2018, arXiv 1803.05407).
+        """
+        now, began = self.average.shadow, self.round_began
+        return {name: now[name].lerp(began[name], 0.5) for name in now} if began else dict(now)
 
     def batches(self, workers: int) -> Iterator[Any]:
         """Batches from the present step to the last.

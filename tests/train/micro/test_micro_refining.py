@@ -246,3 +246,25 @@ def test_the_rate_rises_and_falls_a_second_time() -> None:
     assert schedule.rate_at(22) <= 1e-3
     once = part.model_copy(update={"restarts": (40,)})
     assert RefinerTrainer(pool, once, 0, ranks).schedule.restarts == ()
+
+
+def test_what_is_kept_lies_between_the_ends_of_the_last_two_rounds() -> None:
+    part = SMALL.model_copy(update={"restarts": (3,), "later_rate": 1e-3})
+    pool, ranks = Pool([discs(seed=1)], []), Ranks(0, 1, torch.device("cpu"))
+    trainer = RefinerTrainer(pool, part, 0, ranks)
+    for step in range(3):
+        trainer.advance(trainer.draw(step))
+    first = {name: value.clone() for name, value in trainer.average.shadow.items()}
+    assert all(torch.equal(value, first[name]) for name, value in trainer.between().items())
+    trainer.advance(trainer.draw(3))
+    again = RefinerTrainer(pool, part, 1, ranks)
+    again.restore(trainer.state())
+    for one in (trainer, again):
+        name, now = "stem.weight", one.average.shadow["stem.weight"]
+        assert not torch.equal(now, first[name])
+        torch.testing.assert_close(one.between()[name], (now + first[name]) / 2)
+    kept, between = unpacked(trainer.kept()), trainer.between()
+    drift = {name: float((kept[name] - between[name]).abs().max()) for name in between}
+    assert max(drift.values()) < 0.02
+    again.restore({key: value for key, value in trainer.state().items() if key != "round_began"})
+    assert torch.equal(again.between()["stem.weight"], trainer.average.shadow["stem.weight"])
