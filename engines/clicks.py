@@ -26,10 +26,10 @@ from engines.sketches import disc_at
 SIZES = (0.14, 0.21, 0.3, 0.5, 0.7, 1.0, 1.4)
 #: The smallest radius, in pixels of the frame.
 LEAST_PX = 2.0
-#: What speaks for a drawing, and how much a unit of each does: fitted to 140 training images by
-#: tools/fit_clicks.py. That was with other discs; a fit with these chooses no better.
+#: What speaks for a drawing, and how much a unit of each does: fitted to 160 training images by
+#: tools/fit_clicks.py.
 TERMS = ("sure", "sure_before", "central", "calm", "alike")
-WEIGHTS = (2.3, 0.2, 23.0, 14.0, 7.0)
+WEIGHTS = (1.9, 0.9, 18.0, 7.0, 13.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,10 +70,10 @@ class Segmenter(Section):
 class RefinerPart(Section):
     """The network that draws the edges of masks again."""
 
-    steps: AtLeastOne = 40700
+    steps: AtLeastOne = 50000
     rate: Positive = 2e-3
     warmup: Count = 100
-    restarts: tuple[AtLeastOne, ...] = (9500, 19000, 27000, 30400, 31900)
+    restarts: tuple[AtLeastOne, ...] = (9500, 19000, 27000, 30400, 31900, 40700)
     """With each of these steps another round begins, from the averaged weights: the learning rate
     rises and falls again. Those not before `steps` are left out."""
     later_rate: Positive = 1.2e-3
