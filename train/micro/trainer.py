@@ -148,7 +148,7 @@ class Trainer(ABC):
     def between(self) -> dict[str, Tensor]:
         """The averaged weights, halfway back to those that the present round began with.
 
-        Rounds end at different places, and between them lies what does better with other data
+        Rounds end at different places, and what lies between them may do better with other data
         (stochastic weight averaging: Izmailov et al. 2018, arXiv 1803.05407).
         """
         now, began = self.average.shadow, self.round_began
