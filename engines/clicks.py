@@ -20,10 +20,13 @@ from scipy import ndimage
 
 from engines.edges import Edges, Outline, Placed
 from engines.overlaps import iou
+from engines.sides import SIDES
 from engines.sketches import disc_at
 
 #: Radii of the discs, as parts of that of a disc as large as the mask.
 SIZES = (0.14, 0.21, 0.3, 0.5, 0.7, 1.0, 1.4)
+#: From how many sides the drawings of a click are seen, where time is taken for it.
+CLICK_SIDES = 4
 #: The smallest radius, in pixels of the frame.
 LEAST_PX = 2.0
 #: What speaks for a drawing, and how much a unit of each does: fitted to 160 training images by
@@ -50,7 +53,7 @@ def draw_pointed(
     image: NDArray[np.uint8],
     outlines: Sequence[Outline],
     *,
-    mirrored: bool = False,
+    carefully: bool = False,
     apart: bool = True,
 ) -> list[Placed]:
     """Return the masks with new edges; those of which a click alone is known begin with discs.
@@ -59,21 +62,23 @@ def draw_pointed(
         edges: Draws.
         image: (H, W, 3) uint8 RGB.
         outlines: Of its objects. A mask under a click says about how large the object is.
-        mirrored: As for `Edges.draw`, of the last drawing; what has a box is drawn once before it,
-            from one side.
+        carefully: Whether the last drawing is seen from all sides, and those of a click from
+            `CLICK_SIDES`; what has a box is then drawn once before, from one side.
         apart: As for `Edges.draw`.
 
     Returns:
         As `Edges.draw`.
     """
     now = list(outlines)
-    if mirrored:
+    if carefully:
         _sketch_boxed(edges, image, now)
     rows = [row for row, one in enumerate(now) if one.point is not None and one.given is None]
-    placed, _ = meant(edges, image, [now[row] for row in rows])
+    placed, _ = meant(
+        edges, image, [now[row] for row in rows], sides=CLICK_SIDES if carefully else 1
+    )
     for row, (mask, box) in zip(rows, placed, strict=True):
         now[row] = replace(now[row], mask=mask, box=box)
-    return edges.draw(image, now, mirrored=mirrored, apart=apart)
+    return edges.draw(image, now, sides=len(SIDES) if carefully else 1, apart=apart)
 
 
 def meant(
@@ -82,6 +87,7 @@ def meant(
     outlines: Sequence[Outline],
     *,
     clicked: bool = True,
+    sides: int = 1,
 ) -> tuple[list[Placed], list[float]]:
     """Return what points mean, each as if it were alone, and how good it is thought to be.
 
@@ -91,12 +97,13 @@ def meant(
         outlines: Each with a point, which counts, and a mask, which is one way to begin.
         clicked: Whether somebody chose the points, so that `likeliest` says which drawing stays;
             else the one does that the network takes for the best.
+        sides: As for `Edges.draw`.
 
     Returns:
         As `Edges.draw_alone`.
     """
     placed, quality = [], []
-    for outline, ones in zip(outlines, guesses(edges, image, outlines), strict=True):
+    for outline, ones in zip(outlines, guesses(edges, image, outlines, sides), strict=True):
         assert outline.point is not None
         sure = [one.sure for one in ones]
         best = likeliest(ones, outline.point) if clicked else int(np.argmax(sure))
@@ -106,7 +113,7 @@ def meant(
 
 
 def guesses(
-    edges: Edges, image: NDArray[np.uint8], outlines: Sequence[Outline]
+    edges: Edges, image: NDArray[np.uint8], outlines: Sequence[Outline], sides: int = 1
 ) -> list[list[Guess]]:
     """Return what is drawn of each outline, twice, from its mask and from the discs of `SIZES`.
 
@@ -114,14 +121,15 @@ def guesses(
         edges: Draws.
         image: (H, W, 3) uint8 RGB.
         outlines: Each with a point.
+        sides: As for `Edges.draw`.
     """
     size = (int(image.shape[0]), int(image.shape[1]))
     count = len(outlines)
     tries = [*outlines, *(disc(one, part, size) for part in SIZES for one in outlines)]
-    first, sure_before = edges.draw_alone(image, tries)
+    first, sure_before = edges.draw_alone(image, tries, sides=sides)
     pairs = zip(tries, first, strict=True)
     again = [replace(outline, mask=mask, box=box) for outline, (mask, box) in pairs]
-    drawn, sure = edges.draw_alone(image, again)
+    drawn, sure = edges.draw_alone(image, again, sides=sides)
     made = [
         Guess(place, now, then, iou(place, before))
         for place, now, then, before in zip(drawn, sure, sure_before, first, strict=True)

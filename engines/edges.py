@@ -92,7 +92,7 @@ class Edges:
         image: NDArray[np.uint8],
         outlines: Sequence[Outline],
         *,
-        mirrored: bool = False,
+        sides: int = 1,
         apart: bool = True,
     ) -> list[Placed]:
         """Return the masks with new edges.
@@ -100,8 +100,8 @@ class Edges:
         Args:
             image: (H, W, 3) uint8 RGB.
             outlines: Of its objects.
-            mirrored: Whether the network sees each window from eight sides, and the mean of what
-                it draws is taken: eight times the work, for edges that are a little better.
+            sides: From how many sides, 1 to 8, the network sees each window. The mean of what it
+                draws is taken: so many times the work, for edges that are a little better.
             apart: Whether objects that were made to be apart are; else each is drawn as if alone.
 
         Returns:
@@ -109,10 +109,10 @@ class Edges:
             which nothing would be left stays as it was.
         """
         apart = apart and self._apart
-        return self._draw(image, outlines, apart, mirrored, LENIENCE)[0] if outlines else []
+        return self._draw(image, outlines, apart, sides, LENIENCE)[0] if outlines else []
 
     def draw_alone(
-        self, image: NDArray[np.uint8], outlines: Sequence[Outline]
+        self, image: NDArray[np.uint8], outlines: Sequence[Outline], *, sides: int = 1
     ) -> tuple[list[Placed], list[float]]:
         """Return each mask as if it were alone, and how good the network takes it to be.
 
@@ -121,11 +121,12 @@ class Edges:
         Args:
             image: (H, W, 3) uint8 RGB.
             outlines: Of its objects, or several of one.
+            sides: As for `draw`.
 
         Returns:
             Masks as `draw`; and the IoU, in [0, 1], that the network thinks each to have.
         """
-        return self._draw(image, outlines, apart=False) if outlines else ([], [])
+        return self._draw(image, outlines, False, sides) if outlines else ([], [])
 
     @torch.inference_mode()
     def _draw(
@@ -133,13 +134,17 @@ class Edges:
         image: NDArray[np.uint8],
         outlines: Sequence[Outline],
         apart: bool,
-        mirrored: bool = False,
+        sides: int,
         lenience: float = 0.0,
     ) -> tuple[list[Placed], list[float]]:
+        if not 1 <= sides <= len(SIDES):
+            raise ValueError(
+                f"a square has no {sides} sides to be seen from; give 1 to {len(SIDES)}"
+            )
         boxes = torch.tensor([o.given or o.box for o in outlines], dtype=torch.float32)
         windows = windows_of(boxes)
         parts = [
-            self._answer(*self._inputs(image, outlines[some], windows[some]), mirrored)
+            self._answer(*self._inputs(image, outlines[some], windows[some]), sides)
             for some in (slice(n, n + AT_ONCE) for n in range(0, len(outlines), AT_ONCE))
         ]
         logits = torch.cat([part.logits for part in parts]) + lenience
@@ -159,18 +164,17 @@ class Edges:
         sure: list[float] = quality.sigmoid().masked_fill(empty, 0.0).tolist()
         return placed, sure
 
-    def _answer(self, inputs: Tensor, wider: Tensor, mirrored: bool) -> Drawing:
-        """Ask the network, from one side or from eight."""
+    def _answer(self, inputs: Tensor, wider: Tensor, sides: int) -> Drawing:
+        """Ask the network, from so many sides."""
         inputs, wider = (
             one.to(self._device, memory_format=torch.channels_last) for one in (inputs, wider)
         )
         lower = self._dtype != torch.float32
         with torch.autocast(inputs.device.type, self._dtype, enabled=lower):
-            if not mirrored:
-                logits, quality = self._refiner(inputs, wider)
-                return Drawing(logits.float().cpu(), quality.float().cpu())
-            seen = [self._refiner(turned(inputs), turned(wider)) for turned, _ in SIDES]
-        backs = [back(one.logits.float().cpu()) for (_, back), one in zip(SIDES, seen, strict=True)]
+            seen = [self._refiner(turn(inputs), turn(wider)) for turn, _ in SIDES[:sides]]
+        backs = [
+            back(one.logits.float().cpu()) for (_, back), one in zip(SIDES, seen, strict=False)
+        ]
         quality = torch.stack([one.quality.float().cpu() for one in seen])
         return Drawing(torch.stack(backs).mean(dim=0), quality.mean(dim=0))
 

@@ -232,7 +232,7 @@ class ModelSight:
         drawn = list(seen)
         # What one prompt gives does not depend on what else was prompted.
         prompted = bool(hints)
-        again = draw_pointed(self._edges, image, outlines, mirrored=prompted, apart=not prompted)
+        again = draw_pointed(self._edges, image, outlines, carefully=prompted, apart=not prompted)
         for row, (mask, box) in zip(rows, again, strict=True):
             drawn[row] = replace(seen[row], mask=mask, box=box)
         return drawn

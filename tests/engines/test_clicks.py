@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from engines.clicks import (
+    CLICK_SIDES,
     SIZES,
     TERMS,
     WEIGHTS,
@@ -67,7 +68,7 @@ class Sure(Edges):
         self.area_px, self.within = area_px, within
 
     def draw_alone(
-        self, image: np.ndarray, outlines: Sequence[Outline]
+        self, image: np.ndarray, outlines: Sequence[Outline], *, sides: int = 1
     ) -> tuple[list[Placed], list[float]]:
         off = [abs(float(outline.mask.sum()) / self.area_px - 1) for outline in outlines]
         sure = [0.9 if one < self.within else 0.01 for one in off]
@@ -177,25 +178,49 @@ def test_boxes_and_masks_beside_clicks_stay_what_they_are() -> None:
 
 
 class Counting(Sure):
-    """Notes what is drawn."""
+    """Notes what is drawn, and from how many sides."""
 
     def __init__(self) -> None:
         super().__init__(1.0)
-        self.alone: list[Outline] = []
+        self.alone: list[tuple[Outline, int]] = []
+        self.last = 0
 
     def draw_alone(
-        self, image: np.ndarray, outlines: Sequence[Outline]
+        self, image: np.ndarray, outlines: Sequence[Outline], *, sides: int = 1
     ) -> tuple[list[Placed], list[float]]:
-        self.alone += outlines
+        self.alone += [(one, sides) for one in outlines]
         return super().draw_alone(image, outlines)
 
+    def draw(
+        self,
+        image: np.ndarray,
+        outlines: Sequence[Outline],
+        *,
+        sides: int = 1,
+        apart: bool = True,
+    ) -> list[Placed]:
+        self.last = sides
+        return super().draw(image, outlines, sides=sides, apart=apart)
 
-def test_what_has_a_box_is_drawn_twice_where_much_is_done_for_it() -> None:
+
+def test_what_has_a_box_is_drawn_twice_where_time_is_taken() -> None:
     boxed = replace(true_disc(30, 30, 12.0), given=(18.0, 18.0, 42.0, 42.0))
-    for mirrored in (False, True):
+    for carefully in (False, True):
         edges = Counting()
-        draw_pointed(edges, IMAGE, [boxed, true_disc(130, 90, 12.0)], mirrored=mirrored)
-        assert [one.given for one in edges.alone] == [boxed.given] * mirrored
+        draw_pointed(edges, IMAGE, [boxed, true_disc(130, 90, 12.0)], carefully=carefully)
+        assert [(one.given, sides) for one, sides in edges.alone] == [(boxed.given, 1)] * carefully
+
+
+@pytest.mark.parametrize(("carefully", "sides", "last"), [(False, 1, 1), (True, CLICK_SIDES, 8)])
+def test_a_click_is_seen_from_several_sides_where_time_is_taken(
+    carefully: bool, sides: int, last: int
+) -> None:
+    edges = Counting()
+    clicked = replace(true_disc(80, 60, 20.0), point=(80.0, 60.0))
+    draw_pointed(edges, IMAGE, [clicked], carefully=carefully)
+    assert {seen for _, seen in edges.alone} == {sides}
+    assert len(edges.alone) == 2 * (1 + len(SIZES))
+    assert edges.last == last
 
 
 def test_nothing_gives_nothing() -> None:

@@ -31,7 +31,7 @@ class Row(Edges):
         self.different = different
 
     def draw_alone(
-        self, image: np.ndarray, outlines: Sequence[Outline]
+        self, image: np.ndarray, outlines: Sequence[Outline], *, sides: int = 1
     ) -> tuple[list[Placed], list[float]]:
         self.asked += len(outlines)
         drawn = [self.place(number % self.different) for number in range(len(outlines))]

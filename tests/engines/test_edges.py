@@ -252,14 +252,36 @@ def test_a_wider_view_has_the_same_middle() -> None:
     assert around(windows).tolist() == [[20 - reach, 30 - reach, 20 + reach, 30 + reach]]
 
 
-def test_from_eight_sides_each_is_brought_back() -> None:
+@pytest.mark.parametrize("sides", [1, 2, 4, 8])
+def test_from_several_sides_each_is_brought_back(sides: int) -> None:
     """A network that draws what it sees gives the same from all sides, in a lopsided window."""
     bent = np.zeros((30, 25), bool)
     bent[:, :6] = bent[24:] = True
     outline = Outline(bent, (70, 30, 95, 60))
-    for mirrored in (False, True):
-        mask, box = edges().draw(IMAGE, [outline], mirrored=mirrored)[0]
+    (alone,), _ = edges().draw_alone(IMAGE, [outline], sides=sides)
+    for mask, box in (*edges().draw(IMAGE, [outline], sides=sides), alone):
         assert iou(painted(mask, box), painted(bent, outline.box)) > 0.9
+
+
+def test_of_several_sides_the_mean_is_drawn_and_judged() -> None:
+    """A network that knows nothing but its own left draws all of a half, seen from two sides."""
+
+    def left(x: Tensor) -> Tensor:
+        return torch.where(torch.arange(SIDE_PX) < SIDE_PX // 2, 1.0, -2.0).expand_as(x[:, 3])
+
+    outline = disc(80, 60, 20.0)
+    (one,), (sure,) = edges(left).draw_alone(IMAGE, [outline])
+    (two,), (less,) = edges(left).draw_alone(IMAGE, [outline], sides=2)
+    area, corner = painted(*one), painted(*two)
+    assert not (corner & ~area).any()
+    assert corner.sum() == pytest.approx(area.sum() / 2, rel=0.05)
+    assert sure == pytest.approx(less)
+
+
+@pytest.mark.parametrize("sides", [-1, 0, 9])
+def test_a_square_is_seen_from_one_to_eight_sides(sides: int) -> None:
+    with pytest.raises(ValueError, match=f"no {sides} sides to be seen from; give 1 to 8"):
+        edges().draw(IMAGE, [disc(80, 60, 20.0)], sides=sides)
 
 
 def test_many_windows_are_seen_in_parts() -> None:

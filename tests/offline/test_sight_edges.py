@@ -26,14 +26,14 @@ class Noting(Edges):
         image: np.ndarray,
         outlines: Sequence[Outline],
         *,
-        mirrored: bool = False,
+        sides: int = 1,
         apart: bool = True,
     ) -> list[Placed]:
         self.told += [list(outlines)] if outlines else []
         return [(outline.mask, outline.box) for outline in outlines]
 
     def draw_alone(
-        self, image: np.ndarray, outlines: Sequence[Outline]
+        self, image: np.ndarray, outlines: Sequence[Outline], *, sides: int = 1
     ) -> tuple[list[Placed], list[float]]:
         return self.draw(image, outlines), [0.5] * len(outlines)
 
@@ -121,7 +121,7 @@ class Judging(Noting):
         self.least_px = least_px
 
     def draw_alone(
-        self, image: np.ndarray, outlines: Sequence[Outline]
+        self, image: np.ndarray, outlines: Sequence[Outline], *, sides: int = 1
     ) -> tuple[list[Placed], list[float]]:
         sure = [0.9 if one.mask.sum() >= self.least_px else 0.1 for one in outlines]
         return self.draw(image, outlines), sure
