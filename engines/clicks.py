@@ -25,6 +25,9 @@ from engines.sketches import disc_at
 
 #: Radii of the discs, as parts of that of a disc as large as the mask.
 SIZES = (0.14, 0.21, 0.3, 0.5, 0.7, 1.0, 1.4)
+#: Those for things that nobody clicked, which do not begin with their masks either: masks that
+#: joined neighbours look right to the network, and the smallest discs become parts of things.
+UNCLICKED_SIZES = SIZES[2:]
 #: From how many sides the drawings of a click are seen, where time is taken for it.
 CLICK_SIDES = 4
 #: The smallest radius, in pixels of the frame.
@@ -32,7 +35,7 @@ LEAST_PX = 2.0
 #: What speaks for a drawing, and how much a unit of each does: fitted to 160 training images by
 #: tools/fit_clicks.py.
 TERMS = ("sure", "sure_before", "central", "calm", "alike")
-WEIGHTS = (1.9, 0.9, 18.0, 7.0, 13.0)
+WEIGHTS = (2.2, 0.25, 22.0, 7.8, 15.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def meant(
     Args:
         edges: Draws.
         image: (H, W, 3) uint8 RGB.
-        outlines: Each with a point, which counts, and a mask, which is one way to begin.
+        outlines: Each with a point, which counts, and a mask, of which the size counts.
         clicked: Whether somebody chose the points, so that `likeliest` says which drawing stays;
             else the one does that the network takes for the best.
         sides: As for `Edges.draw`.
@@ -103,7 +106,8 @@ def meant(
         As `Edges.draw_alone`.
     """
     placed, quality = [], []
-    for outline, ones in zip(outlines, guesses(edges, image, outlines, sides), strict=True):
+    drawn = guesses(edges, image, outlines, sides=sides, clicked=clicked)
+    for outline, ones in zip(outlines, drawn, strict=True):
         assert outline.point is not None
         sure = [one.sure for one in ones]
         best = likeliest(ones, outline.point) if clicked else int(np.argmax(sure))
@@ -113,19 +117,29 @@ def meant(
 
 
 def guesses(
-    edges: Edges, image: NDArray[np.uint8], outlines: Sequence[Outline], sides: int = 1
+    edges: Edges,
+    image: NDArray[np.uint8],
+    outlines: Sequence[Outline],
+    *,
+    sides: int = 1,
+    clicked: bool = True,
 ) -> list[list[Guess]]:
-    """Return what is drawn of each outline, twice, from its mask and from the discs of `SIZES`.
+    """Return what is drawn of each outline, each twice, from one beginning after the other.
 
     Args:
         edges: Draws.
         image: (H, W, 3) uint8 RGB.
         outlines: Each with a point.
         sides: As for `Edges.draw`.
+        clicked: Whether to begin with the mask and the discs of `SIZES`; else with those of
+            `UNCLICKED_SIZES`.
     """
     size = (int(image.shape[0]), int(image.shape[1]))
     count = len(outlines)
-    tries = [*outlines, *(disc(one, part, size) for part in SIZES for one in outlines)]
+    parts = SIZES if clicked else UNCLICKED_SIZES
+    tries = [disc(one, part, size) for part in parts for one in outlines]
+    if clicked:
+        tries = [*outlines, *tries]
     first, sure_before = edges.draw_alone(image, tries, sides=sides)
     pairs = zip(tries, first, strict=True)
     again = [replace(outline, mask=mask, box=box) for outline, (mask, box) in pairs]

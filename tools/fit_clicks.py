@@ -6,8 +6,9 @@
 DIR is dsb2018_nuclei among the data of `maskcast train micro`. Pictures that the micro models were
 trained on are clicked as `maskcast eval --prompt first-click` clicks them, and every drawing of
 every click is compared with the truth. The weights are those whose choice has the highest IoU to be
-expected (softmax over the drawings of a click). How good they are is judged on each quarter of the
-pictures with a fit on the other three.
+expected (softmax over the drawings of a click), where every object of the pictures counts as much,
+clicked or not: a click stands for as many as its picture has more of than were clicked. How good
+they are is judged on each quarter of the pictures with a fit on the other three.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Click:
     """(G,) with the truth."""
     picture: int
     """Its number."""
+    stands_for: float = 1.0
+    """Objects of the picture, divided by those of them that were clicked."""
 
 
 class Catching(ModelSight):
@@ -79,14 +82,14 @@ def clicks_of(edges: Edges, sight: Catching, still: Still, most: int, number: in
     some = np.random.default_rng(number).permutation(list(hints))[:most].tolist()
     segment_hints(sight, still.image, {name: hints[name] for name in some}, None)
     outlines = [sight.outlines[name] for name in some]
-    drawn = guesses(edges, still.image, outlines, CLICK_SIDES)
+    drawn = guesses(edges, still.image, outlines, sides=CLICK_SIDES)
     found = []
     for name, made in zip(some, drawn, strict=True):
         true = crop_mask(still.ids == name)
         ious = [iou(guess.place, true) for guess in made]
         point = sight.outlines[name].point
         assert point is not None
-        found.append(Click(terms(made, point), np.array(ious), number))
+        found.append(Click(terms(made, point), np.array(ious), number, len(hints) / len(some)))
     return found
 
 
@@ -94,6 +97,8 @@ def fit(clicks: Sequence[Click]) -> NDArray[np.float64]:
     """Return (5,) weights of the terms."""
     every = torch.from_numpy(np.stack([click.terms for click in clicks]))
     found = torch.from_numpy(np.stack([click.iou for click in clicks]))
+    share = torch.tensor([click.stands_for for click in clicks], dtype=every.dtype)
+    share /= share.sum()
     spread = every.flatten(0, 1).std(dim=0).clamp(min=1e-6)
     weights = torch.zeros(len(TERMS), dtype=every.dtype, requires_grad=True)
     search = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
@@ -101,7 +106,7 @@ def fit(clicks: Sequence[Click]) -> NDArray[np.float64]:
     def closure() -> torch.Tensor:
         search.zero_grad()
         chance = ((every / spread) @ weights).softmax(dim=1)
-        loss = -(chance * found).sum(dim=1).mean() + 1e-4 * (weights**2).sum()
+        loss = -((chance * found).sum(dim=1) @ share) + 1e-4 * (weights**2).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -111,19 +116,26 @@ def fit(clicks: Sequence[Click]) -> NDArray[np.float64]:
 
 
 def chosen(clicks: Sequence[Click], weights: Sequence[float] | NDArray[np.float64]) -> float:
-    """Return the mean IoU of what weights choose."""
-    return float(np.mean([one.iou[np.argmax(one.terms @ np.asarray(weights))] for one in clicks]))
+    """Return the mean IoU of what weights choose, over all objects of the pictures."""
+    return mean(clicks, [one.iou[np.argmax(one.terms @ np.asarray(weights))] for one in clicks])
+
+
+def mean(clicks: Sequence[Click], iou: Sequence[float]) -> float:
+    """Return the mean over all objects that clicks stand for."""
+    return float(np.average(iou, weights=[click.stands_for for click in clicks]))
 
 
 def apart(clicks: Sequence[Click]) -> float:
     """Return the mean IoU where what is judged was not fitted to."""
-    sums = 0.0
+    sums = objects = 0.0
     for fold in range(FOLDS):
         out = [one for one in clicks if one.picture % FOLDS == fold]
         rest = [one for one in clicks if one.picture % FOLDS != fold]
         if out and rest:
-            sums += chosen(out, fit(rest)) * len(out)
-    return sums / len(clicks)
+            some = sum(one.stands_for for one in out)
+            sums += chosen(out, fit(rest)) * some
+            objects += some
+    return sums / objects
 
 
 def main(args: argparse.Namespace) -> None:
@@ -145,7 +157,7 @@ def main(args: argparse.Namespace) -> None:
         for number, row in enumerate(bar.track(order, description="pictures")):
             clicks += clicks_of(edges, sight, stills[row], args.objects, number)
     weights = fit(clicks)
-    single = np.stack([click.iou for click in clicks]).mean(axis=0)
+    ious = np.stack([click.iou for click in clicks])
     figures: dict[str, Any] = {
         "pictures": len(order),
         "clicks": len(clicks),
@@ -155,8 +167,8 @@ def main(args: argparse.Namespace) -> None:
             "chosen by these": chosen(clicks, weights),
             "chosen by weights fitted to other pictures": apart(clicks),
             "the network's word alone": chosen(clicks, np.eye(len(TERMS))[0]),
-            "the best beginning alone": float(single.max()),
-            "the best drawing, were it known": float(np.mean([c.iou.max() for c in clicks])),
+            "the best beginning alone": max(mean(clicks, one) for one in ious.T),
+            "the best drawing, were it known": mean(clicks, ious.max(axis=1)),
         },
     }
     write(args, tables(figures), figures)

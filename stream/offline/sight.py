@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from engines.cleanup import apply
-from engines.clicks import draw_pointed, meant
+from engines.clicks import CLICK_SIDES, draw_pointed, meant
 from engines.edges import Outline
 from engines.images import mask_in_frame
 from engines.objects import Prompt
@@ -189,7 +189,7 @@ class ModelSight:
         if self._edges is None or not seen:
             return list(seen)
         outlines = [Outline(one.mask, one.box, point=_middle(one)) for one in seen]
-        drawn, sure = meant(self._edges, image, outlines, clicked=False)
+        drawn, sure = meant(self._edges, image, outlines, clicked=False, sides=CLICK_SIDES)
         scores = [one.score * quality for one, quality in zip(seen, sure, strict=True)]
         rows = different(drawn, sure, nms_iou, contained)
         apart = self._edges.draw(

@@ -13,6 +13,7 @@ from engines.clicks import (
     CLICK_SIDES,
     SIZES,
     TERMS,
+    UNCLICKED_SIZES,
     WEIGHTS,
     Guess,
     centrality,
@@ -144,12 +145,20 @@ def test_each_is_drawn_twice_from_its_mask_and_from_discs() -> None:
 
 def test_where_nobody_clicked_the_surest_stays() -> None:
     outlines = [replace(true_disc(60, 60, 20.0), point=(45.5, 60.5))]
-    surest = disc(outlines[0], SIZES[-1], (HEIGHT, WIDTH))
-    edges = Sure(math.pi * (20.0 * SIZES[-1]) ** 2)
+    surest = disc(outlines[0], UNCLICKED_SIZES[-1], (HEIGHT, WIDTH))
+    edges = Sure(math.pi * (20.0 * UNCLICKED_SIZES[-1]) ** 2)
     placed, sure = meant(edges, IMAGE, outlines, clicked=False)
     assert placed[0][1] == surest.box
     assert sure == [0.9]
     assert meant(edges, IMAGE, []) == ([], [])
+
+
+def test_where_nobody_clicked_drawing_begins_with_larger_discs_alone() -> None:
+    outlines = [replace(true_disc(60, 60, 20.0), point=(45.5, 60.5))]
+    edges = Counting()
+    meant(edges, IMAGE, outlines, clicked=False, sides=2)
+    wanted = [disc(outlines[0], part, (HEIGHT, WIDTH)).box for part in UNCLICKED_SIZES]
+    assert [(one.box, sides) for one, sides in edges.alone] == [(box, 2) for box in wanted] * 2
 
 
 @pytest.mark.parametrize(

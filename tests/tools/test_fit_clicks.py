@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,17 @@ def test_the_choice_is_the_drawing_that_most_speaks_for() -> None:
     terms[1, 0] = 1.0
     one = Click(terms, np.array([0.2, 0.7, 0.4]), 0)
     assert chosen([one], [1.0, 0, 0, 0, 0]) == pytest.approx(0.7)
+
+
+def test_every_object_counts_as_much_clicked_or_not() -> None:
+    """Of two pictures the one that has more objects than were clicked decides."""
+    terms = np.zeros((2, len(TERMS)))
+    terms[0, 0] = terms[1, 1] = 1.0
+    few = Click(terms, np.array([0.9, 0.3]), 0)
+    many = Click(terms, np.array([0.5, 0.8]), 1, stands_for=9.0)
+    assert chosen([few, many], [1.0, 0, 0, 0, 0]) == pytest.approx(0.54)
+    assert chosen([few, many], fit([few, many])) == pytest.approx(0.75)
+    assert chosen([few, few, few, many], fit([few] * 3 + [replace(many, stands_for=1.0)])) < 0.75
 
 
 def pictures(folder: Path, count: int) -> None:
