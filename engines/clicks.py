@@ -28,7 +28,7 @@ SIZES = (0.14, 0.21, 0.3, 0.5, 0.7, 1.0, 1.4)
 #: Those for things that nobody clicked, which do not begin with their masks either: masks that
 #: joined neighbours look right to the network, and the smallest discs become parts of things.
 UNCLICKED_SIZES = SIZES[2:]
-#: From how many sides the drawings of a click are seen, where time is taken for it.
+#: From how many sides these drawings are seen.
 CLICK_SIDES = 4
 #: The smallest radius, in pixels of the frame.
 LEAST_PX = 2.0
@@ -51,37 +51,30 @@ class Guess:
     """The IoU with the drawing before it."""
 
 
-def draw_pointed(
-    edges: Edges,
-    image: NDArray[np.uint8],
-    outlines: Sequence[Outline],
-    *,
-    carefully: bool = False,
-    apart: bool = True,
+def draw_prompted(
+    edges: Edges, image: NDArray[np.uint8], outlines: Sequence[Outline]
 ) -> list[Placed]:
-    """Return the masks with new edges; those of which a click alone is known begin with discs.
+    """Return what boxes and clicks mean, each as if it were alone.
+
+    What has a box is drawn twice, at last from all sides and leniently (`engines.edges.LENIENCE`).
+    What a click means stays as it was chosen: drawn once more it drifts, and leniently it grows
+    where cells touch.
 
     Args:
         edges: Draws.
         image: (H, W, 3) uint8 RGB.
-        outlines: Of its objects. A mask under a click says about how large the object is.
-        carefully: Whether the last drawing is seen from all sides, and those of a click from
-            `CLICK_SIDES`; what has a box is then drawn once before, from one side.
-        apart: As for `Edges.draw`.
+        outlines: Each with a box or a point. A mask under a click says about how large the object
+            is.
 
     Returns:
         As `Edges.draw`.
     """
-    now = list(outlines)
-    if carefully:
-        _sketch_boxed(edges, image, now)
-    rows = [row for row, one in enumerate(now) if one.point is not None and one.given is None]
-    placed, _ = meant(
-        edges, image, [now[row] for row in rows], sides=CLICK_SIDES if carefully else 1
-    )
-    for row, (mask, box) in zip(rows, placed, strict=True):
-        now[row] = replace(now[row], mask=mask, box=box)
-    return edges.draw(image, now, sides=len(SIDES) if carefully else 1, apart=apart)
+    clicks = [row for row, one in enumerate(outlines) if one.given is None]
+    boxes = [row for row, one in enumerate(outlines) if one.given is not None]
+    chosen, _ = meant(edges, image, [outlines[row] for row in clicks])
+    boxed = _draw_boxed(edges, image, [outlines[row] for row in boxes])
+    placed = dict(zip([*clicks, *boxes], [*chosen, *boxed], strict=True))
+    return [placed[row] for row in range(len(outlines))]
 
 
 def meant(
@@ -90,7 +83,6 @@ def meant(
     outlines: Sequence[Outline],
     *,
     clicked: bool = True,
-    sides: int = 1,
 ) -> tuple[list[Placed], list[float]]:
     """Return what points mean, each as if it were alone, and how good it is thought to be.
 
@@ -100,13 +92,12 @@ def meant(
         outlines: Each with a point, which counts, and a mask, of which the size counts.
         clicked: Whether somebody chose the points, so that `likeliest` says which drawing stays;
             else the one does that the network takes for the best.
-        sides: As for `Edges.draw`.
 
     Returns:
         As `Edges.draw_alone`.
     """
     placed, quality = [], []
-    drawn = guesses(edges, image, outlines, sides=sides, clicked=clicked)
+    drawn = guesses(edges, image, outlines, clicked=clicked)
     for outline, ones in zip(outlines, drawn, strict=True):
         assert outline.point is not None
         sure = [one.sure for one in ones]
@@ -121,16 +112,14 @@ def guesses(
     image: NDArray[np.uint8],
     outlines: Sequence[Outline],
     *,
-    sides: int = 1,
     clicked: bool = True,
 ) -> list[list[Guess]]:
-    """Return what is drawn of each outline, each twice, from one beginning after the other.
+    """Return what is drawn of each outline, twice from each beginning, seen from `CLICK_SIDES`.
 
     Args:
         edges: Draws.
         image: (H, W, 3) uint8 RGB.
         outlines: Each with a point.
-        sides: As for `Edges.draw`.
         clicked: Whether to begin with the mask and the discs of `SIZES`; else with those of
             `UNCLICKED_SIZES`.
     """
@@ -140,10 +129,10 @@ def guesses(
     tries = [disc(one, part, size) for part in parts for one in outlines]
     if clicked:
         tries = [*outlines, *tries]
-    first, sure_before = edges.draw_alone(image, tries, sides=sides)
+    first, sure_before = edges.draw_alone(image, tries, sides=CLICK_SIDES)
     pairs = zip(tries, first, strict=True)
     again = [replace(outline, mask=mask, box=box) for outline, (mask, box) in pairs]
-    drawn, sure = edges.draw_alone(image, again, sides=sides)
+    drawn, sure = edges.draw_alone(image, again, sides=CLICK_SIDES)
     made = [
         Guess(place, now, then, iou(place, before))
         for place, now, then, before in zip(drawn, sure, sure_before, first, strict=True)
@@ -151,11 +140,13 @@ def guesses(
     return [made[row::count] for row in range(count)]
 
 
-def _sketch_boxed(edges: Edges, image: NDArray[np.uint8], outlines: list[Outline]) -> None:
-    rows = [row for row, one in enumerate(outlines) if one.given is not None]
-    drawn, _ = edges.draw_alone(image, [outlines[row] for row in rows])
-    for row, (mask, box) in zip(rows, drawn, strict=True):
-        outlines[row] = replace(outlines[row], mask=mask, box=box)
+def _draw_boxed(
+    edges: Edges, image: NDArray[np.uint8], outlines: Sequence[Outline]
+) -> list[Placed]:
+    sketched, _ = edges.draw_alone(image, outlines)
+    pairs = zip(outlines, sketched, strict=True)
+    now = [replace(outline, mask=mask, box=box) for outline, (mask, box) in pairs]
+    return edges.draw(image, now, sides=len(SIDES), apart=False)
 
 
 def likeliest(drawn: Sequence[Guess], point: tuple[float, float]) -> int:

@@ -25,7 +25,7 @@ import torch
 from measuring import Parser, Table, guarded, positive, progress, write
 from numpy.typing import NDArray
 
-from engines.clicks import CLICK_SIDES, TERMS, WEIGHTS, guesses, terms
+from engines.clicks import TERMS, WEIGHTS, guesses, terms
 from engines.edges import Edges, Outline
 from engines.overlaps import iou
 from engines.registry import load_edges
@@ -81,8 +81,7 @@ def clicks_of(edges: Edges, sight: Catching, still: Still, most: int, number: in
     hints = Prompter.parse("first-click").hints(still.ids)
     some = np.random.default_rng(number).permutation(list(hints))[:most].tolist()
     segment_hints(sight, still.image, {name: hints[name] for name in some}, None)
-    outlines = [sight.outlines[name] for name in some]
-    drawn = guesses(edges, still.image, outlines, sides=CLICK_SIDES)
+    drawn = guesses(edges, still.image, [sight.outlines[name] for name in some])
     found = []
     for name, made in zip(some, drawn, strict=True):
         true = crop_mask(still.ids == name)

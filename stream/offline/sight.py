@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from engines.cleanup import apply
-from engines.clicks import CLICK_SIDES, draw_pointed, meant
+from engines.clicks import draw_prompted, meant
 from engines.edges import Outline
 from engines.images import mask_in_frame
 from engines.objects import Prompt
@@ -189,7 +189,7 @@ class ModelSight:
         if self._edges is None or not seen:
             return list(seen)
         outlines = [Outline(one.mask, one.box, point=_middle(one)) for one in seen]
-        drawn, sure = meant(self._edges, image, outlines, clicked=False, sides=CLICK_SIDES)
+        drawn, sure = meant(self._edges, image, outlines, clicked=False)
         scores = [one.score * quality for one, quality in zip(seen, sure, strict=True)]
         rows = different(drawn, sure, nms_iou, contained)
         apart = self._edges.draw(
@@ -230,9 +230,10 @@ class ModelSight:
             Outline(seen[row].mask, seen[row].box, said[row].box, said[row].point) for row in rows
         ]
         drawn = list(seen)
-        # What one prompt gives does not depend on what else was prompted.
-        prompted = bool(hints)
-        again = draw_pointed(self._edges, image, outlines, carefully=prompted, apart=not prompted)
+        if hints:
+            again = draw_prompted(self._edges, image, outlines)
+        else:
+            again = self._edges.draw(image, outlines)
         for row, (mask, box) in zip(rows, again, strict=True):
             drawn[row] = replace(seen[row], mask=mask, box=box)
         return drawn

@@ -18,7 +18,7 @@ from engines.clicks import (
     Guess,
     centrality,
     disc,
-    draw_pointed,
+    draw_prompted,
     guesses,
     likeliest,
     meant,
@@ -80,7 +80,7 @@ class Sure(Edges):
 def test_the_drawing_that_the_network_believes_most_stays(part: float) -> None:
     clicked = [replace(true_disc(x, 60, 20.0), point=(float(x), 60.0)) for x in (40, 120)]
     wanted = [disc(outline, part, (HEIGHT, WIDTH)) for outline in clicked]
-    found = draw_pointed(Sure(math.pi * (20.0 * part) ** 2, 0.1), IMAGE, clicked)
+    found = draw_prompted(Sure(math.pi * (20.0 * part) ** 2, 0.1), IMAGE, clicked)
     for place, outline in zip(found, wanted, strict=True):
         assert iou(painted(*place), painted(outline.mask, outline.box)) > 0.95
 
@@ -89,7 +89,7 @@ def test_the_mask_that_there_was_stays_where_it_is_the_best() -> None:
     crescent = true_disc(80, 60, 20.0)
     crescent.mask[:, :17] = False
     clicked = replace(crescent, point=(90.0, 60.0))
-    found = draw_pointed(Sure(float(crescent.mask.sum()), 1e-6), IMAGE, [clicked])
+    found = draw_prompted(Sure(float(crescent.mask.sum()), 1e-6), IMAGE, [clicked])
     assert iou(painted(*found[0]), painted(crescent.mask, crescent.box)) > 0.95
 
 
@@ -156,9 +156,9 @@ def test_where_nobody_clicked_the_surest_stays() -> None:
 def test_where_nobody_clicked_drawing_begins_with_larger_discs_alone() -> None:
     outlines = [replace(true_disc(60, 60, 20.0), point=(45.5, 60.5))]
     edges = Counting()
-    meant(edges, IMAGE, outlines, clicked=False, sides=2)
+    meant(edges, IMAGE, outlines, clicked=False)
     wanted = [disc(outlines[0], part, (HEIGHT, WIDTH)).box for part in UNCLICKED_SIZES]
-    assert [(one.box, sides) for one, sides in edges.alone] == [(box, 2) for box in wanted] * 2
+    assert [one.box for one, _ in edges.alone] == wanted * 2
 
 
 @pytest.mark.parametrize(
@@ -170,18 +170,21 @@ def test_the_middle_is_deep_and_the_edge_is_not(point: tuple[float, float], dept
     assert centrality((one.mask, one.box), point) == pytest.approx(depth, abs=0.06)
 
 
-def test_neighbours_that_were_clicked_stay_apart() -> None:
+def test_what_one_click_means_does_not_depend_on_others() -> None:
     outlines = [replace(true_disc(x, 60, 20.0), point=(float(x), 60.0)) for x in (70, 90)]
-    one, other = (painted(*draw) for draw in draw_pointed(edges(), IMAGE, outlines))
-    assert not (one & other).any()
+    both = draw_prompted(edges(), IMAGE, outlines)
+    for outline, (mask, box) in zip(outlines, both, strict=True):
+        ((alone, there),) = draw_prompted(edges(), IMAGE, [outline])
+        assert box == there
+        assert (mask == alone).all()
 
 
-def test_boxes_and_masks_beside_clicks_stay_what_they_are() -> None:
+def test_boxes_and_clicks_stay_in_their_order() -> None:
     boxed = replace(true_disc(30, 30, 12.0), given=(18.0, 18.0, 42.0, 42.0), point=(25.0, 25.0))
-    bare = true_disc(130, 90, 12.0)
     clicked = replace(true_disc(80, 60, 20.0), point=(80.0, 60.0))
-    found = draw_pointed(Sure(math.pi * 10.0**2), IMAGE, [boxed, clicked, bare])
-    wanted = [boxed, disc(clicked, 0.5, (HEIGHT, WIDTH)), bare]
+    other = replace(true_disc(130, 90, 12.0), given=(118.0, 78.0, 142.0, 102.0))
+    found = draw_prompted(Sure(math.pi * 10.0**2), IMAGE, [boxed, clicked, other])
+    wanted = [boxed, disc(clicked, 0.5, (HEIGHT, WIDTH)), other]
     for place, outline in zip(found, wanted, strict=True):
         assert iou(painted(*place), painted(outline.mask, outline.box)) > 0.95
 
@@ -192,7 +195,7 @@ class Counting(Sure):
     def __init__(self) -> None:
         super().__init__(1.0)
         self.alone: list[tuple[Outline, int]] = []
-        self.last = 0
+        self.last: list[tuple[Outline, int, bool]] = []
 
     def draw_alone(
         self, image: np.ndarray, outlines: Sequence[Outline], *, sides: int = 1
@@ -208,29 +211,26 @@ class Counting(Sure):
         sides: int = 1,
         apart: bool = True,
     ) -> list[Placed]:
-        self.last = sides
+        self.last += [(one, sides, apart) for one in outlines]
         return super().draw(image, outlines, sides=sides, apart=apart)
 
 
-def test_what_has_a_box_is_drawn_twice_where_time_is_taken() -> None:
+def test_what_has_a_box_is_drawn_twice_at_last_from_all_sides() -> None:
     boxed = replace(true_disc(30, 30, 12.0), given=(18.0, 18.0, 42.0, 42.0))
-    for carefully in (False, True):
-        edges = Counting()
-        draw_pointed(edges, IMAGE, [boxed, true_disc(130, 90, 12.0)], carefully=carefully)
-        assert [(one.given, sides) for one, sides in edges.alone] == [(boxed.given, 1)] * carefully
+    edges = Counting()
+    draw_prompted(edges, IMAGE, [boxed])
+    assert [(one.given, sides) for one, sides in edges.alone] == [(boxed.given, 1)]
+    assert [(one.given, *rest) for one, *rest in edges.last] == [(boxed.given, 8, False)]
 
 
-@pytest.mark.parametrize(("carefully", "sides", "last"), [(False, 1, 1), (True, CLICK_SIDES, 8)])
-def test_a_click_is_seen_from_several_sides_where_time_is_taken(
-    carefully: bool, sides: int, last: int
-) -> None:
+def test_a_click_is_drawn_twice_from_several_sides_and_stays() -> None:
     edges = Counting()
     clicked = replace(true_disc(80, 60, 20.0), point=(80.0, 60.0))
-    draw_pointed(edges, IMAGE, [clicked], carefully=carefully)
-    assert {seen for _, seen in edges.alone} == {sides}
+    draw_prompted(edges, IMAGE, [clicked])
+    assert {seen for _, seen in edges.alone} == {CLICK_SIDES}
     assert len(edges.alone) == 2 * (1 + len(SIZES))
-    assert edges.last == last
+    assert edges.last == []
 
 
 def test_nothing_gives_nothing() -> None:
-    assert draw_pointed(edges(), IMAGE, []) == []
+    assert draw_prompted(edges(), IMAGE, []) == []
