@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 
+from engines.precision import AUTO, choose_precision
 from train.checkpoint import Average
 from train.ranks import Ranks
 
@@ -93,6 +94,9 @@ class Trainer(ABC):
         #: The averaged weights that the present round began with; empty in the first round.
         self.round_began: dict[str, Tensor] = {}
         self.step = 0
+        # What has no bf16 in hardware emulates its convolutions, tens of times slower than float32;
+        # fp16 would need scaled losses.
+        self.bf16 = choose_precision(AUTO, ranks.device.type) == "bf16"
 
     @abstractmethod
     def draw(self, step: int) -> Any:
@@ -177,7 +181,7 @@ class Trainer(ABC):
         device = self.ranks.device.type
         backends = [self.cpu_attention] if device == "cpu" else list(_ON_DEVICE)
         with sdpa_kernel(backends):
-            with torch.autocast(device, torch.bfloat16):
+            with torch.autocast(device, torch.bfloat16, enabled=self.bf16):
                 loss, parts = self.loss(batch)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -118,7 +118,6 @@ def test_the_same_step_draws_the_same() -> None:
     )
 
 
-@pytest.mark.timeout(400)  # forty steps of training take two minutes on one slow core
 def test_masks_come_nearer_to_the_truth() -> None:
     pool = Pool([discs(seed=1), discs(seed=2)], [])
     trainer = RefinerTrainer(pool, SMALL, 0, Ranks(0, 1, torch.device("cpu")))

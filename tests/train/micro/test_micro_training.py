@@ -117,6 +117,22 @@ def test_resume_is_exact(kind: str, tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "none.pt")
 
 
+@pytest.mark.parametrize("hardware", [False, True])
+def test_bf16_only_where_the_processor_has_it(
+    hardware: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: hardware)
+    trainer, seen = clip_trainer(), []
+
+    def loss(batch: object) -> tuple[torch.Tensor, dict[str, float]]:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return sum(p.sum() for p in trainer.parameters) * 0.0, {}
+
+    monkeypatch.setattr(trainer, "loss", loss)
+    trainer.advance(None)
+    assert seen == [hardware]
+
+
 def test_batches_are_the_same_whoever_draws_them() -> None:
     trainer = sam_trainer()
     trainer.step = 3
