@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from stream.errors import UsageError
+
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write atomically: a reader sees the old file or the new one.
@@ -51,12 +53,23 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: naming the file and what to do.
+        UsageError: The file is damaged.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no checkpoint to resume from; run without --resume to start"
         )
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:
+        # What the reader of a damaged file raises depends on where it is damaged.
+        raise UsageError(f"{path}: damaged, or no checkpoint; begin in another folder") from error
+    if not isinstance(state, dict):
+        raise UsageError(
+            f"{path}: holds {type(state).__name__} and no training; begin in another folder"
+        )
     return state
 
 

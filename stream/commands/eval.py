@@ -141,6 +141,7 @@ def start(request: Request, path: Path | None, overrides: dict[str, Any], output
     """
     from stream.config import load
     from stream.evaluate.celltracking import EXTRA, is_installed
+    from stream.evaluate.sequences import names_of
     from stream.offline import saving
     from stream.offline.document import check_file
     from stream.offline.evaluation import Options
@@ -162,6 +163,8 @@ def start(request: Request, path: Path | None, overrides: dict[str, Any], output
         outputs.save,
     )
     sequences = request.sequences()
+    if prompter is not None:
+        prompter.require_known(names_of(sequences), some=request.takes_some)
     if outputs.save is not None:
         saving.prepare(outputs.save)
     evaluation = _evaluation(request, options)

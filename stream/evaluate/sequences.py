@@ -2,17 +2,17 @@
 
 Three layouts are read; a picture and its mask have the same name but for the suffix:
 
-    DIR/images/*, DIR/masks/*.png                one sequence
-    DIR/images/NAME/*, DIR/masks/NAME/*.png      one sequence for each NAME
-    DIR/NAME/...                                 a set, each NAME one of the two above
+    DIR/images/*, DIR/masks/*                one sequence
+    DIR/images/NAME/*, DIR/masks/NAME/*      one sequence for each NAME
+    DIR/NAME/...                             a set, each NAME one of the two above
 
-Masks are whole numbers (gray of 8 or 16 bit, or palette), 0 is background, and an
+Masks are PNG or TIFF and whole numbers (gray of 8 or 16 bit, or palette), 0 is background, and an
 object keeps its id from frame to frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +30,8 @@ from stream.sources.frames import FrameMaker
 from stream.sources.images import SUFFIXES, natural_key, read_image
 
 SHOWN_PROBLEMS: Final = 20
+MASK_SUFFIXES: Final = (".png", ".tif", ".tiff")
+LARGEST_ID: Final = 65_534
 
 
 class SequenceError(UsageError):
@@ -132,6 +134,15 @@ def find_sequences(
     return found
 
 
+def names_of(sequences: Iterable[AnnotatedSequence]) -> set[str]:
+    """Return what a file may call their pictures: `SEQUENCE/PICTURE` or `PICTURE`."""
+    found = set()
+    for sequence in sequences:
+        for path in sequence.images:
+            found |= {path.stem, f"{sequence.name}/{path.stem}"}
+    return found
+
+
 def read_ids(path: Path) -> Ids:
     """Read one mask: (H, W) uint16.
 
@@ -148,6 +159,11 @@ def read_ids(path: Path) -> Ids:
     if values.ndim != 2 or values.dtype.kind not in "bui":
         raise UnreadableError(
             f"{path.name}: pixels are {mode}, not ids; accepted are gray of 8 or 16 bit and palette"
+        )
+    if values.size and not 0 <= int(values.min()) <= int(values.max()) <= LARGEST_ID:
+        raise UnreadableError(
+            f"{path.name}: ids reach from {values.min()} to {values.max()}; accepted are 0 to "
+            f"{LARGEST_ID} (65535, which trainings ignore, cannot be left out here)"
         )
     return values.astype(np.uint16)
 
@@ -189,7 +205,7 @@ def _pairs(images: Path, masks: Path, problems: list[str]) -> list[tuple[Path, P
         problems += [f"has no folder {folder.parent.name}/{folder.name}" for folder in missing]
         return []
     pictures = _by_stem(images, SUFFIXES, problems)
-    truths = _by_stem(masks, (".png",), problems)
+    truths = _by_stem(masks, MASK_SUFFIXES, problems)
     if not pictures:
         problems.append(f"{images.name}/ holds no pictures")
     for stem, path in pictures.items():

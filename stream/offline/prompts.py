@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -85,6 +85,25 @@ class Prompter:
             rows = [row for name in names for row in self.boxes.get(name, [])]
             return {i: Hint(box=row.box) for i, row in _owners(ids, rows).items()}
         return {i: self._hint(ids == i) for i in np.unique(ids).tolist() if i}
+
+    def require_known(self, pictures: Collection[str], *, some: bool = False) -> None:
+        """Refuse a file of boxes for pictures that are not there.
+
+        Args:
+            pictures: All that a file may call one.
+            some: Whether these are a part of the pictures, so that a file may name others as well.
+
+        Raises:
+            UsageError: It names others, as it does after a slip in a name.
+        """
+        strange = sorted(name for name in self.boxes if name not in pictures)
+        if strange and not (some and len(strange) < len(self.boxes)):
+            named = ", ".join(repr(name) for name in strange[:3])
+            more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+            known = ", ".join(repr(name) for name in sorted(pictures)[:3])
+            raise UsageError(
+                f"--prompt boxes: no picture is called {named}{more}; there are {known} and so on"
+            )
 
     def _hint(self, mask: BoolMask) -> Hint:
         if self.kind == "mask":

@@ -57,6 +57,11 @@ class Request:
         if self.split_prefix is not None and self.held_out_percent is None:
             raise UsageError("--split-prefix goes with --only-held-out PERCENT")
 
+    @property
+    def takes_some(self) -> bool:
+        """Whether pictures of the folder may be left out."""
+        return self.frames is not None or self.held_out_percent is not None
+
     def sequences(self) -> list[AnnotatedSequence]:
         """Find the pictures and check them.
 

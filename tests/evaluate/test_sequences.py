@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from stream.evaluate import SequenceError, find_sequences
+from stream.evaluate.sequences import names_of
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 Writer = Callable[..., Path]
@@ -105,6 +106,32 @@ def test_masks_of_all_whole_numbers_are_read(
     (film,) = find_sequences(folder)
     expected = (ids > 0) * (1 if mode == "1" else 4)
     assert np.array_equal(next(film.frames()).ids, expected)
+
+
+def test_masks_may_be_tiff(tmp_path: Path, write_sequence: Writer) -> None:
+    folder = write_sequence(tmp_path / "film", frames=1)
+    (mask,) = (folder / "masks").iterdir()
+    ids = np.zeros((24, 32), np.uint16)
+    ids[3:6, 3:6] = 300
+    Image.fromarray(ids).save(mask.with_suffix(".tif"))
+    mask.unlink()
+    (film,) = find_sequences(folder)
+    assert np.array_equal(next(film.frames()).ids, ids)
+    assert names_of([film]) == {"t0", "film/t0"}
+
+
+@pytest.mark.parametrize(("value", "kind"), [(65_535, np.uint16), (70_000, np.int32)])
+def test_ids_that_are_none_are_refused(
+    value: int, kind: type, tmp_path: Path, write_sequence: Writer
+) -> None:
+    folder = write_sequence(tmp_path / "film", frames=1)
+    ids = np.zeros((24, 32), kind)
+    ids[3, 3] = value
+    (mask,) = (folder / "masks").iterdir()
+    Image.fromarray(ids).save(mask.with_suffix(".tif"))
+    mask.unlink()
+    (problem,) = problems_of(folder)
+    assert f"ids reach from 0 to {value}; accepted are 0 to 65534" in problem
 
 
 def test_every_problem_is_listed_at_once(tmp_path: Path, write_sequence: Writer) -> None:

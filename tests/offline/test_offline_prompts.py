@@ -89,6 +89,18 @@ def test_a_bad_file_of_boxes_is_one_line(tmp_path: Path, text: str, why: str) ->
         read_boxes(file)
 
 
+def test_boxes_of_pictures_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "boxes.csv"
+    file.write_text("image,x0,y0,x1,y1\na.png,0,0,5,5\nA1.png,0,0,5,5\n")
+    prompter = Prompter.parse(f"boxes:{file}")
+    prompter.require_known({"a", "film/a", "A1", "film/A1"})
+    with pytest.raises(UsageError, match=r"no picture is called 'A1'; there are 'a', 'film/a'"):
+        prompter.require_known({"a", "film/a"})
+    prompter.require_known({"a"}, some=True)
+    with pytest.raises(UsageError, match=r"no picture is called 'A1', 'a'; there are 'b'"):
+        prompter.require_known({"b"}, some=True)
+
+
 def test_a_missing_file_of_boxes_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read the boxes"):
         Prompter.parse(f"boxes:{tmp_path / 'none.csv'}")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stream.commands.train.writing import writes_into
-from stream.errors import SinkError
+from stream.errors import SinkError, UsageError
 from train import checkpoint
 from train.checkpoint import export_weights, load_checkpoint, save_checkpoint
 
@@ -34,6 +34,20 @@ def test_a_failed_write_keeps_the_old_checkpoint(
     monkeypatch.undo()
     assert load_checkpoint(path)["step"] == 1
     assert [item.name for item in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.parametrize("junk", [b"", b"no checkpoint", b"PK\x03\x04", b"\x80\x02}q\x00."[:-1]])
+def test_a_damaged_checkpoint_is_told(junk: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    path.write_bytes(junk)
+    with pytest.raises(UsageError, match=r"last\.pt: damaged, or no checkpoint; begin in another"):
+        load_checkpoint(path)
+
+
+def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
+    torch.save([1], tmp_path / "last.pt")
+    with pytest.raises(UsageError, match="holds list and no training"):
+        load_checkpoint(tmp_path / "last.pt")
 
 
 def test_weights_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ expected.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,8 @@ from train.readers.split import held_out
 
 #: Share of the real images that the packaged models were never trained on.
 HELD_OUT_PERCENT = 20
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 Bytes = NDArray[np.uint8]
 Ids = NDArray[np.uint16]
@@ -130,8 +132,7 @@ def read_dsb2018(folder: Path) -> list[Still]:
     index = folder / "index.csv"
     if not index.is_file():
         raise DataError(f"{index}: missing; expected columns id and kind, one row an image")
-    with index.open(newline="") as file:
-        kinds = {row["id"]: row["kind"] for row in csv.DictReader(file)}
+    kinds = {row["id"]: row["kind"] for _, row in _rows(index, ("id", "kind"))}
     stills = []
     for still in read_pairs(folder, "", "dsb2018"):
         kind = kinds.get(still.name.split("/")[1])
@@ -159,11 +160,13 @@ def read_bccd(folder: Path) -> list[BoxedImage]:
             f"{table}: missing; expected columns filename, class, xmin, ymin, xmax, ymax"
         )
     rows: dict[str, list[tuple[str, list[float]]]] = {}
-    with table.open(newline="") as file:
-        for row in csv.DictReader(file):
-            box = [float(row[key]) for key in ("xmin", "ymin", "xmax", "ymax")]
-            if box[2] - box[0] >= 2 and box[3] - box[1] >= 2:
-                rows.setdefault(row["filename"], []).append((row["class"], box))
+    for line, row in _rows(table, ("filename", "class", *CORNERS)):
+        try:
+            box = [float(row[key]) for key in CORNERS]
+        except ValueError as error:
+            raise DataError(f"{table}: line {line}: {error}; a box is four numbers") from None
+        if box[2] - box[0] >= 2 and box[3] - box[1] >= 2:
+            rows.setdefault(row["filename"], []).append((row["class"], box))
     return [
         BoxedImage(
             f"bccd/{Path(name).stem}",
@@ -173,6 +176,50 @@ def read_bccd(folder: Path) -> list[BoxedImage]:
         )
         for name, found in sorted(rows.items())
     ]
+
+
+def check(data: Path) -> None:
+    """Read all that is trained on once, so that a fault is told before hours of training.
+
+    Args:
+        data: The folder of the sources.
+
+    Raises:
+        DataError: Naming the first fault of each source that has one.
+    """
+    readers: dict[str, Callable[[Path], object]] = {
+        "dsb2018_nuclei": read_dsb2018,
+        "laptrack_crops": read_laptrack,
+        "bccd_blood": read_bccd,
+    }
+    faults = []
+    for name, read in readers.items():
+        # Only the nuclei are needed in every case.
+        if name == "dsb2018_nuclei" or (data / name).is_dir():
+            try:
+                read(data / name)
+            except DataError as error:
+                faults.append(str(error))
+    if faults:
+        raise DataError("; ".join(faults))
+
+
+def _rows(table: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Give the rows of a table with the numbers of their lines."""
+    with table.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        try:
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(
+                    f"{table}: has no column {', '.join(missing)}; needed are {', '.join(columns)}"
+                )
+            for row in reader:
+                if any(row[name] is None for name in columns):
+                    raise DataError(f"{table}: line {reader.line_num}: is cut short")
+                yield reader.line_num, row
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{table}: is no table in UTF-8: {error}") from None
 
 
 def _grey_to_rgb(image: Bytes) -> Bytes:

@@ -16,7 +16,7 @@ from stream.errors import MaskcastError, UsageError
 from train.micro.calibrate import calibrate_files, calibration_stills
 from train.micro.clip import ClipTrainer
 from train.micro.clip_data import ClipPool
-from train.micro.data import DataError
+from train.micro.data import DataError, check
 from train.micro.films import draw_films
 from train.micro.looks import ClipLook, SegmenterLook
 from train.micro.loop import Look, Pace, train
@@ -81,6 +81,8 @@ def make(run: Run, say: Callable[[str], None]) -> bool:
     if run.threads:
         torch.set_num_threads(run.threads)
     try:
+        if ranks.first and any(part in run.only and not _done(run, part) for part in NAMES):
+            check(run.data)
         steps: dict[str, Callable[[], bool]] = {
             "films": lambda: _films(run, ranks, say),
             "segmenter": lambda: _segmenter(run, ranks),

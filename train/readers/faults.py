@@ -58,15 +58,21 @@ def require_sound(dataset: Dataset) -> None:
 
 
 def require_samples(dataset: Dataset) -> None:
-    """Refuse a data set without a single sound sample.
+    """Refuse a data set without a single sound sample, or without an object or a caption.
 
     Raises:
         DatasetError: It has none; the faults say why.
     """
-    if not dataset.images and not dataset.videos:
+    if not _holds_something(dataset):
         raise DatasetError(
             dataset.root, dataset.faults or (Fault(dataset.format, "holds no images"),)
         )
+
+
+def _holds_something(dataset: Dataset) -> bool:
+    """Whether there are samples, and anything in them to learn."""
+    known = dataset.counts.objects or dataset.counts.captions
+    return bool(known and (dataset.images or dataset.videos))
 
 
 def require_usable(dataset: Dataset, skip_faulty: bool) -> None:
@@ -85,7 +91,7 @@ def require_usable(dataset: Dataset, skip_faulty: bool) -> None:
     try:
         require_sound(dataset)
     except DatasetError as error:
-        if dataset.images or dataset.videos:
+        if _holds_something(dataset):
             raise DatasetError(
                 error.root, error.faults, "--skip-faulty trains on the rest"
             ) from None

@@ -29,6 +29,11 @@ from train.sam2.result import blend, draw_log, write_result
 from train.sam2.trainer import Trainer
 
 BEST = "best.pt"
+#: What a resumed training may have otherwise; where the data lies is compared by name.
+_FREE_TO_CHANGE = (
+    "data", "test", "replay", "minutes", "patience", "wise", "device", "checkpointing", "threads",
+    "cache_mb", "save_every_s",
+)  # fmt: skip
 
 
 @dataclass
@@ -235,9 +240,9 @@ class _Run:
         state = load_checkpoint(self.folder / LAST)
         fits = _fits(self.recipe, self.ranks)
         for key, value in state["fits"].items():
-            if value != fits[key]:
+            if value != fits.get(key):
                 raise UsageError(
-                    f"{self.folder}: was trained with {key} {value}, not {fits[key]}; "
+                    f"{self.folder}: was trained with {key} {value}, not {fits.get(key)}; "
                     "go on with the same recipe, or begin in another --out"
                 )
         self.trainer.restore(state)
@@ -283,14 +288,10 @@ class _Run:
 
 def _fits(recipe: Recipe, ranks: Ranks) -> dict[str, Any]:
     """What a resumed training has to have in common with the one before."""
-    names = ("model", "train", "batch", "accumulate", "frames", "objects", "seed", "ema", "steps")
-    values = {name: getattr(recipe, name) for name in names}
-    return values | {
-        "data": recipe.data.name,
-        "image_size": recipe.image_size,
-        "freeze": ",".join(recipe.freeze),
-        "processes": ranks.size,
-    }
+    values = recipe.model_dump(mode="json", exclude=set(_FREE_TO_CHANGE))
+    # Data may have moved; its folder's name is what a run is told by.
+    moved = {name: [path.name for path in getattr(recipe, name)] for name in ("test", "replay")}
+    return values | moved | {"data": recipe.data.name, "processes": ranks.size}
 
 
 def _elsewhere(folder: Path, rank: int) -> Path:

@@ -69,5 +69,6 @@ def micro(
         workers,
     )
     with writes_into(out, "give the same command again"):
-        make(run, lambda line: typer.echo(f"maskcast: {line}", err=True))
-    return 0
+        done = make(run, lambda line: typer.echo(f"maskcast: {line}", err=True))
+    # Stopping when the minutes are over is what was asked for.
+    return 0 if done or minutes is not None else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from train.micro.data import (
     BoxedImage,
     DataError,
     Still,
+    check,
     is_held_out,
     read_bccd,
     read_dsb2018,
@@ -80,6 +82,31 @@ def test_bccd_reader_drops_degenerate_boxes(tmp_path: Path) -> None:
     assert smear.boxes.shape == (1, 4)
     (tmp_path / "images" / "x.jpg").write_bytes(b"no image")
     with pytest.raises(DataError, match="not a readable image"):
+        read_bccd(tmp_path)
+
+
+def test_faults_of_all_sources_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "dsb2018_nuclei").mkdir()
+    (tmp_path / "dsb2018_nuclei" / "index.csv").write_text("name,kind\na,gray_dark\n")
+    smears = tmp_path / "bccd_blood"
+    smears.mkdir()
+    (smears / "boxes.csv").write_text("filename,class,xmin,ymin,xmax\n")
+    with pytest.raises(DataError) as raised:
+        check(tmp_path)
+    assert "index.csv: has no column id; needed are id, kind; " in str(raised.value)
+    assert "boxes.csv: has no column ymax; needed are filename, class" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a.png,RBC,1,2,x,4", "line 2: could not convert string to float: 'x'; a box is four"),
+        ("a.png,RBC,1,2", "line 2: is cut short"),
+    ],
+)
+def test_a_bad_line_of_boxes_is_named(tmp_path: Path, row: str, said: str) -> None:
+    (tmp_path / "boxes.csv").write_text(f"filename,class,xmin,ymin,xmax,ymax\n{row}\n")
+    with pytest.raises(DataError, match=re.escape(said)):
         read_bccd(tmp_path)
 
 

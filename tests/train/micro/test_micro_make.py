@@ -67,6 +67,14 @@ def test_calibration_waits_for_all_models(tmp_path: Path) -> None:
     ]
 
 
+def test_what_waits_is_no_success(tmp_path: Path) -> None:
+    line = ["train", "micro", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    for minutes, status in (([], 1), (["--minutes", "1"], 0)):
+        with pytest.raises(SystemExit) as ended:
+            main([*line, "--only", "calibration", *minutes])
+        assert (ended.value.code or 0) == status
+
+
 def test_a_folder_belongs_to_one_recipe(tmp_path: Path) -> None:
     claim(Run(tmp_path, tmp_path / "out", SMALL))
     claim(Run(tmp_path, tmp_path / "out", SMALL))

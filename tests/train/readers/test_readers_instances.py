@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.train.readers.makers import SIZE, cut, mask, names, picture, save, told, write
-from train.readers import DatasetError, SampleError, open_dataset, require_sound
+from train.readers import DatasetError, SampleError, open_dataset, require_sound, require_usable
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 
@@ -177,6 +177,9 @@ def test_an_image_may_be_empty_a_set_may_not(tmp_path: Path) -> None:
     assert told(open_dataset(tmp_path)) == [
         f"{tmp_path.name}: no object in any mask; nothing can be learned from it"
     ]
+    for skip_faulty in (False, True):
+        with pytest.raises(DatasetError, match=r"no object in any mask; [a-z ]+ from it$"):
+            require_usable(open_dataset(tmp_path), skip_faulty)
     pair(tmp_path, "b", 1)
     assert told(open_dataset(tmp_path)) == []
     assert len(open_dataset(tmp_path).images) == 2

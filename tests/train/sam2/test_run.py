@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from engines.registry import load_sam2
 from engines.trained import CARD_FILE, WEIGHTS_FILE, read_trained
 from stream.cli import main
+from stream.errors import UsageError
 from tests.train.sam2.scenes import SIDE, small_recipe, write_set
 from train.progress import read_log
 from train.readers import held_out
@@ -59,7 +60,9 @@ def test_stopped_and_resumed_is_the_same_as_in_one_go(data: Path, tmp_path: Path
     assert not part.finished
     assert part.steps == len(asked) == 1
     assert not (tmp_path / "part" / CARD_FILE).exists()
-    rest = fine_tune(recipe(data), tmp_path / "part", resume=True, show=False)
+    with pytest.raises(UsageError, match=f"was trained with held_out {PERCENT}, not 10"):
+        fine_tune(recipe(data, held_out=10), tmp_path / "part", resume=True, show=False)
+    rest = fine_tune(recipe(data, wise=1.0), tmp_path / "part", resume=True, show=False)
     assert rest.finished
     assert rest.steps == 2
     assert rest.before == whole.before
