@@ -15,7 +15,7 @@ from engines.registry import load_clip
 from engines.texts import text_bank
 from train.clip.recipe import ClipRecipe
 from train.clip.towers import Towers, towers_of
-from train.readers.samples import Dataset, ImageSample, LabelledImage
+from train.readers.samples import Counts, Dataset, ImageSample, LabelledImage
 
 NAME = "ViT-clip-test"
 CONFIG = {
@@ -72,4 +72,4 @@ def dataset(each: int = 8, *, masks: bool = False) -> Dataset:
         for i, colour in enumerate(COLOURS)
         for n in range(each)
     )
-    return Dataset("captions", Path("drawn"), samples, ())
+    return Dataset("captions", Path("drawn"), samples, (), counts=Counts(captions=2 * len(samples)))
