@@ -34,11 +34,13 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 # uv makes the environment; where it is missing, it is put into a folder of its own first.
+# Packages are compiled at once: where nothing may be written later (PYTHONDONTWRITEBYTECODE), every
+# process would compile torch anew, and take twice as long to start.
 $(READY): requirements.lock pyproject.toml
 	@command -v uv >/dev/null || test -x .uv/bin/uv || { python3 -m venv .uv && .uv/bin/pip install -q uv; }
 	@export PATH="$$PATH:$(CURDIR)/.uv/bin"; set -e; \
 	test -x $(BIN)/python || uv venv -q --python ">=3.11,<3.14" $(VENV); \
-	uv pip sync -q --python $(BIN)/python requirements.lock; \
+	uv pip sync -q --compile-bytecode --python $(BIN)/python requirements.lock; \
 	uv pip install -q --python $(BIN)/python --no-deps -e .
 	@touch $@
 
