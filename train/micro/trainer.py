@@ -94,7 +94,7 @@ class Trainer(ABC):
         #: The averaged weights that the present round began with; empty in the first round.
         self.round_began: dict[str, Tensor] = {}
         self.step = 0
-        # What has no bf16 in hardware emulates its convolutions, tens of times slower than float32;
+        # What has no bf16 in hardware emulates it, about nine times slower than float32;
         # fp16 would need scaled losses.
         self.bf16 = choose_precision(AUTO, ranks.device.type) == "bf16"
 
